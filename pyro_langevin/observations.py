@@ -1,0 +1,233 @@
+"""Observations: noisy time series on their own times, with every check of user input."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pyro_langevin.observation_checks import ObservationError, check_channels, check_series, named
+from pyro_langevin.observation_input import Series, read_series
+
+__all__ = ["ObservationError", "Observations"]
+
+
+@dataclass(frozen=True, eq=False, init=False, repr=False)
+class Observations:
+    """Observed values ``(series, time, obs_dim)`` with their times, missing entries and lengths.
+
+    Series may differ in times, gaps and length: shorter ones are padded, and the padding is masked, on times
+    that go on with the series' last gap. Times are kept in float64 and in the user's unit.
+
+    Args:
+        values: An array or tensor ``(time,)`` or ``(time, obs_dim)`` (one series) or
+            ``(series, time, obs_dim)``; a pandas Series or DataFrame (index = times, columns = channels);
+            an xarray DataArray with the dimension ``time`` and perhaps ``series`` and ``channel``; or a list
+            of these with one entry per series, of any lengths. NaN = missing.
+        times: ``(time,)`` for all series, ``(series, time)`` (padded with NaN where a series ends), or a list
+            with one array per series. Default: the container's own, else 0, 1, 2, ...
+        mask: True where observed; shaped like ``values``, or without the channel axis. A value is missing if
+            the mask or a NaN says so.
+        series_names: One name per series.
+        channels: One name per channel.
+        time_unit: Unit of ``times``, for tables and figures.
+
+    Attributes:
+        values: ``(series, time, obs_dim)``, default dtype, 0 where missing.
+        times: ``(series, time)``, float64, strictly increasing, also in the padding.
+        mask: ``(series, time, obs_dim)``, True = observed.
+        lengths: ``(series,)`` numbers of rows before the padding.
+        origin: ``(series, 2)``: which series and row of the data it was cut from each one starts at.
+
+    Raises:
+        ObservationError: Nothing observed, infinite or non-numeric values, times that do not increase
+            strictly, a series with fewer than two rows, a channel that is missing or constant throughout,
+            or shapes that do not fit each other. The message is one line and names the place and the fix.
+
+    Example:
+        >>> observations = Observations(np.random.default_rng(0).normal(size=(4, 50, 3)))
+        >>> observations
+        Observations(4 series, 50 times, 3 channels, typical gap 1)
+        >>> observations.windows(20).lengths.tolist()[:3]
+        [20, 20, 10]
+    """
+
+    values: Tensor
+    times: Tensor
+    mask: Tensor
+    lengths: Tensor
+    origin: Tensor
+    series_names: list[str]
+    channels: list[str]
+    time_unit: str
+
+    def __init__(
+        self,
+        values: Any,
+        times: Any = None,
+        *,
+        mask: Any = None,
+        series_names: Sequence[str] | None = None,
+        channels: Sequence[str] | None = None,
+        time_unit: str = "",
+    ) -> None:
+        series = read_series(values, times, mask)
+        names = named(series_names, [entry.name or str(i) for i, entry in enumerate(series)], "series_names")
+        n_channels = series[0].values.shape[1]
+        labels = named(channels, list(series[0].channels) or [f"y{c}" for c in range(n_channels)], "channels")
+        for entry, name in zip(series, names, strict=True):
+            check_series(entry.values, entry.times, name, len(labels))
+        padded, padded_times = _padded(series)
+        observed = ~np.isnan(padded)
+        numbers = torch.as_tensor(np.where(observed, padded, 0.0), dtype=torch.get_default_dtype())
+        mask_tensor = torch.as_tensor(observed)
+        check_channels(numbers, mask_tensor, labels)
+        lengths = torch.tensor([len(entry.times) for entry in series])
+        origin = torch.stack([torch.arange(len(series)), torch.zeros(len(series), dtype=torch.long)], dim=-1)
+        self._set(
+            numbers, torch.as_tensor(padded_times), mask_tensor, lengths, origin, names, labels, time_unit
+        )
+
+    def _set(
+        self,
+        values: Tensor,
+        times: Tensor,
+        mask: Tensor,
+        lengths: Tensor,
+        origin: Tensor,
+        series_names: list[str],
+        channels: list[str],
+        time_unit: str,
+    ) -> None:
+        found = (values, times, mask, lengths, origin, list(series_names), list(channels), time_unit)
+        for name, value in zip(self.__dataclass_fields__, found, strict=True):
+            object.__setattr__(self, name, value)  # the class is frozen
+
+    @classmethod
+    def _of(cls, *parts: Any) -> Observations:
+        """Observations of parts that are known to be sound: a subset may well lack a channel."""
+        made = object.__new__(cls)
+        made._set(*parts)
+        return made
+
+    @property
+    def n_series(self) -> int:
+        """Number of series."""
+        return self.values.shape[0]
+
+    @property
+    def n_times(self) -> int:
+        """Number of rows of the longest series."""
+        return self.values.shape[1]
+
+    @property
+    def obs_dim(self) -> int:
+        """Number of channels."""
+        return self.values.shape[2]
+
+    @property
+    def typical_gap(self) -> float:
+        """Median time between neighbouring rows over all series, in the data's time unit."""
+        gaps = self.times.diff(dim=-1)
+        inside = torch.arange(1, self.n_times, device=gaps.device) < self.lengths[:, None]
+        return float(gaps[inside].median())
+
+    def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Observations:
+        """The same observations on another device, ``values`` in another dtype; times stay in float64."""
+        return self._of(
+            self.values.to(device=device, dtype=dtype),
+            self.times.to(device=device),
+            self.mask.to(device=device),
+            self.lengths.to(device=device),
+            self.origin.to(device=device),
+            self.series_names,
+            self.channels,
+            self.time_unit,
+        )
+
+    def select(self, indices: Sequence[int] | Tensor | np.ndarray) -> Observations:
+        """The series at ``indices`` (or where a bool mask is True), in that order, padding as it is."""
+        chosen = torch.as_tensor(indices, device=self.lengths.device)
+        chosen = chosen.nonzero()[:, 0] if chosen.dtype == torch.bool else chosen.long().reshape(-1)
+        names = [self.series_names[i] for i in chosen.tolist()]
+        parts = (self.values, self.times, self.mask, self.lengths, self.origin)
+        return self._of(*(part[chosen] for part in parts), names, self.channels, self.time_unit)
+
+    def windows(self, length: int, *, stride: int | None = None) -> Observations:
+        """Windows of ``length`` rows cut from every series, for minibatches.
+
+        Windows start every ``stride`` rows (default ``length``: no row is used twice) until one reaches the
+        end of the series; the last may be shorter and is then padded. A lone last row is left out, and so is
+        a window in which nothing was observed. ``origin`` says which series and row each one starts at.
+
+        Raises:
+            ObservationError: If ``length`` is below 2, ``stride`` below 1, or no window is left.
+        """
+        step = length if stride is None else stride
+        if length < 2 or step < 1:
+            raise ObservationError(
+                f"windows: expected length >= 2 and stride >= 1, got length {length} and stride {step}"
+            )
+        starts = [
+            (i, start) for i, n in enumerate(self.lengths.tolist()) for start in _starts(n, length, step)
+        ]
+        source, first = torch.tensor(starts, device=self.lengths.device).T
+        rows = first[:, None] + torch.arange(length, device=first.device)
+        lengths = (self.lengths[source] - first).clamp(max=length)
+        beyond = torch.arange(length, device=first.device) >= lengths[:, None]
+        inside = rows.clamp(max=self.n_times - 1)
+        times = self.times[source[:, None], inside]
+        mask = self.mask[source[:, None], inside] & ~beyond[..., None]
+        values = self.values[source[:, None], inside] * mask
+        kept = mask.flatten(1).any(dim=1)
+        if not kept.any():
+            raise ObservationError(
+                "windows: expected some observed values, got windows without any; check the mask"
+            )
+        names = [
+            f"{self.series_names[i]}[{a}:{a + n}]" for (i, a), n in zip(starts, lengths.tolist(), strict=True)
+        ]
+        names = [name for name, keep in zip(names, kept.tolist(), strict=True) if keep]
+        origin = torch.stack([self.origin[source, 0], self.origin[source, 1] + first], dim=-1)
+        parts = (values, _continued(times, lengths), mask, lengths, origin)
+        return self._of(*(part[kept] for part in parts), names, self.channels, self.time_unit)
+
+    def __repr__(self) -> str:
+        unit = f" {self.time_unit}" if self.time_unit else ""
+        missing = 1.0 - self.mask.sum().item() / (self.lengths.sum().item() * self.obs_dim)
+        return (
+            f"Observations({self.n_series} series, {self.n_times} times, {self.obs_dim} channel"
+            f"{'s' if self.obs_dim > 1 else ''}, typical gap {self.typical_gap:.4g}{unit}"
+            f"{f', {missing:.1%} missing' if missing else ''})"
+        )
+
+
+def _padded(series: list[Series]) -> tuple[np.ndarray, np.ndarray]:
+    n_times = max(len(entry.times) for entry in series)
+    values = np.full((len(series), n_times, series[0].values.shape[1]), np.nan)
+    times = np.empty((len(series), n_times))
+    for i, entry in enumerate(series):
+        n = len(entry.times)
+        values[i, :n] = entry.values
+        times[i, :n] = entry.times
+        times[i, n:] = entry.times[-1] + (entry.times[-1] - entry.times[-2]) * np.arange(1, n_times - n + 1)
+    return values, times
+
+
+def _continued(times: Tensor, lengths: Tensor) -> Tensor:
+    """Times whose entries beyond ``lengths`` go on with the last gap before it."""
+    last = times.gather(1, lengths[:, None] - 1)
+    gap = last - times.gather(1, lengths[:, None] - 2)
+    beyond = torch.arange(1, times.shape[1] + 1, device=times.device) - lengths[:, None]
+    return torch.where(beyond > 0, last + gap * beyond, times)
+
+
+def _starts(n_times: int, length: int, stride: int) -> list[int]:
+    starts = [0]
+    while starts[-1] + length < n_times and starts[-1] + stride + 2 <= n_times:
+        starts.append(starts[-1] + stride)
+    return starts
