@@ -1,0 +1,52 @@
+# Everything runs from a fresh clone: the first target that needs it makes .venv and installs into it.
+# PYTHON=/path/to/python chooses the interpreter, OUT=folder where `make demo` writes.
+
+VENV := .venv
+BIN := $(VENV)/bin
+OUT ?= demo
+
+# Small tensors gain nothing from many threads, and too many slow one another down.
+export OMP_NUM_THREADS ?= 1
+export MPLBACKEND ?= Agg
+
+FIND_PYTHON = for p in python3 python3.11 python3.12 python3.13; do \
+	"$$p" -c 'import ensurepip, sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' >/dev/null 2>&1 \
+	&& command -v "$$p" && break; done
+
+.PHONY: demo test test-all lint types imports docs
+.DEFAULT_GOAL := test
+
+demo: $(VENV)/.installed-core
+	$(BIN)/pyro-langevin demo --out $(OUT)
+
+test: $(VENV)/.installed-test
+	$(BIN)/python -m pytest -m "not slow and not gpu and not tutorials"
+
+test-all: $(VENV)/.installed-test
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.installed-test
+	$(BIN)/ruff check .
+
+types: $(VENV)/.installed-test
+	$(BIN)/mypy
+
+imports: $(VENV)/.installed-test
+	$(BIN)/lint-imports
+
+docs: $(VENV)/.installed-docs
+	$(BIN)/sphinx-build -W --keep-going -b html docs docs/_build/html
+
+$(BIN)/python:
+	@python="$(PYTHON)"; [ -n "$$python" ] || python="$$($(FIND_PYTHON))"; \
+	[ -n "$$python" ] || { echo "make: found no Python 3.11 to 3.13 with venv; name one: make PYTHON=/path/to/python" >&2; exit 1; }; \
+	echo "$$python -m venv $(VENV)"; "$$python" -m venv $(VENV)
+
+$(VENV)/.installed-core: EXTRAS :=
+$(VENV)/.installed-test: EXTRAS := [test]
+$(VENV)/.installed-docs: EXTRAS := [docs]
+
+# A stamp is renewed when the requirements change; the virtual environment itself is kept.
+$(VENV)/.installed-%: pyproject.toml constraints.txt | $(BIN)/python
+	$(BIN)/python -m pip install -c constraints.txt -e '.$(EXTRAS)'
+	touch $@
