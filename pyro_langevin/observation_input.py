@@ -69,7 +69,8 @@ def _from_array(
         )
     if array.size == 0:
         raise ObservationError(
-            f"observations: expected at least one series of two rows, got no values {array.shape}; check the source"
+            f"observations: expected at least one series of two rows, got no values {array.shape}; "
+            "check the source"
         )
     observed = None if mask is None else _observed(mask, array.shape)
     if array.ndim < 3:
