@@ -1,0 +1,82 @@
+"""Local linearization: exact for linear forces, stable at any step."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from pyro_langevin.dynamics.small_matrices import matvec, symmetric_functions
+from pyro_langevin.dynamics.transition import Transition
+
+if TYPE_CHECKING:
+    from pyro_langevin.dynamics.overdamped import OverdampedDynamics
+
+# Exponents of the linearised flow over one step. Above the cap a path leaves a barrier top within the step and
+# the linearization means nothing; below the floor the step is simply the well's equilibrium.
+_LARGEST_EXPONENT = 2.0
+_SMALLEST_EXPONENT = -60.0
+
+
+@dataclass(frozen=True)
+class LocalLinearization:
+    r"""Local linearization of an overdamped Langevin equation (Shoji & Ozaki 1998), with the Itô term.
+
+    The drift ``b`` is linearised around the present state in space (Jacobian ``J``) and, through Itô's formula,
+    in time (``a``, half the diffusion-weighted Laplacian of the drift):
+
+    .. math:: z' = z + h\,\varphi_1(Jh)\,b + h^2\,\varphi_2(Jh)\,a + \xi,\qquad
+        \operatorname{Cov}\xi = 2 D h\,\varphi_1(2Jh)
+
+    with ``phi_1(x) = (e^x - 1)/x`` and ``phi_2(x) = (e^x - 1 - x)/x^2``. Exact for a quadratic potential at any
+    step. For the 4 kT double well its slowest timescale is 2.3 % short at
+    ``step * D * curvature = 1.1`` and 14 % short at 1.6 (Euler-Maruyama is 75 % short at 1.1). Without the Itô
+    term rates would be 2.5 times too slow there.
+
+    Scalar or diagonal diffusion; the mobility may differ between dimensions.
+    """
+
+    def transition(self, dynamics: OverdampedDynamics, z: Tensor, step: Tensor) -> Transition:
+        """Transition from ``z`` ``(*batch, dim)`` over ``step`` (broadcastable to ``(*batch, 1)``)."""
+        expansion = dynamics.energy.expansion(z, dynamics.diffusion.expand(z.shape[-1]))
+        # In coordinates y = sqrt(friction) z the Jacobian of the drift is symmetric and the noise isotropic.
+        root = dynamics.friction.sqrt()
+        across = (root.unsqueeze(-1) * root.unsqueeze(-2)) if root.dim() else root.square()
+        exponent = -expansion.hessian * (step.unsqueeze(-1) / across)
+        first, second, noise = symmetric_functions(exponent, (_phi_1, _phi_2, _noise_root))
+        drift = -expansion.gradient * (step / root)
+        bend = -expansion.laplacian_gradient * (step.square() / root)
+        mean = z + (matvec(first, drift) + matvec(second, bend)) / root
+        amplitude = (2.0 * dynamics.temperature * step).sqrt() / root
+        return Transition(mean, noise * amplitude.expand_as(z).unsqueeze(-1))
+
+
+def _clamped(x: Tensor) -> Tensor:
+    return x.clamp(_SMALLEST_EXPONENT, _LARGEST_EXPONENT)
+
+
+def _relative_expm1(x: Tensor) -> Tensor:
+    """``(e^x - 1)/x``."""
+    small = x.abs() < 1e-3
+    safe = torch.where(small, torch.ones_like(x), x)
+    return torch.where(small, 1.0 + x / 2.0 + x * x / 6.0, torch.expm1(safe) / safe)
+
+
+def _phi_1(x: Tensor) -> Tensor:
+    return _relative_expm1(_clamped(x))
+
+
+def _phi_2(x: Tensor) -> Tensor:
+    """``(e^x - 1 - x)/x^2``; the series holds to 1e-8 below the switch, where the quotient would cancel."""
+    x = _clamped(x)
+    small = x.abs() < 0.1
+    safe = torch.where(small, torch.ones_like(x), x)
+    series = 0.5 + x / 6.0 * (1.0 + x / 4.0 * (1.0 + x / 5.0 * (1.0 + x / 6.0)))
+    return torch.where(small, series, (torch.expm1(safe) - safe) / safe.square())
+
+
+def _noise_root(x: Tensor) -> Tensor:
+    """``sqrt(phi_1(2x))``: the factor on the free diffusion's standard deviation."""
+    return _relative_expm1(2.0 * _clamped(x)).sqrt()

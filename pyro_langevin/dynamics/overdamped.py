@@ -1,0 +1,119 @@
+"""Overdamped Langevin dynamics."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from pyro.nn import PyroModule, PyroParam
+from torch import Tensor
+from torch.distributions import constraints
+
+from pyro_langevin.dynamics.local_linearization import LocalLinearization
+from pyro_langevin.dynamics.transition import Transition
+from pyro_langevin.potentials.base import Energy, Potential
+
+
+class Scheme(Protocol):
+    """A discretisation: dynamics, state and step to a Gaussian transition."""
+
+    def transition(self, dynamics: OverdampedDynamics, z: Tensor, step: Tensor) -> Transition: ...
+
+
+class Overdamped(PyroModule):
+    r"""Overdamped Langevin dynamics on a potential.
+
+    .. math:: dz = -\nabla U(z)/\gamma\,dt + \sqrt{2 T/\gamma}\,dW
+
+    Only ``U/T`` and the diffusion ``D = T/gamma`` are identified, and ``D`` only up to the square of the latent
+    scale; so the temperature stays at 1 and the friction is learned unless told otherwise.
+
+    Args:
+        potential: The potential ``U``.
+        friction: Scalar or ``(dim,)``; float or tensor (fixed), ``PyroParam`` or ``PyroSample``. Learned when omitted,
+            one value for all dimensions.
+        temperature: k_B T in the units of ``U``, scalar.
+        scheme: The discretisation, :class:`LocalLinearization` by default.
+    """
+
+    def __init__(
+        self,
+        potential: Potential,
+        *,
+        friction: object | None = None,
+        temperature: object = 1.0,
+        scheme: Scheme | None = None,
+    ) -> None:
+        super().__init__()
+        if not isinstance(potential, Potential):
+            raise TypeError(
+                f"Overdamped: expected a Potential, got {type(potential).__name__}; "
+                "subclass pyro_langevin.Potential and define energy(z)"
+            )
+        self.potential = potential
+        self.scheme = LocalLinearization() if scheme is None else scheme
+        _check_positive("temperature", temperature)
+        _check_positive("friction", friction)
+        self.learns_friction = friction is None
+        learned = PyroParam(torch.ones(()), constraint=constraints.positive)
+        self.friction = learned if friction is None else _as_tensor(friction)
+        self.temperature = _as_tensor(temperature)
+
+    @property
+    def dim(self) -> int:
+        """Dimension of the state."""
+        return self.potential.dim
+
+    @property
+    def diffusion(self) -> Tensor:
+        """Diffusion ``temperature / friction``, scalar or ``(dim,)``, in latent units squared per time."""
+        return self.temperature / self.friction
+
+    def read(self) -> OverdampedDynamics:
+        """These dynamics with every parameter read once, as a path uses them."""
+        friction, temperature = self.friction, self.temperature
+        return OverdampedDynamics(self.potential.read(), self.potential.dim, friction, temperature, self.scheme)
+
+    def transition(self, z: Tensor, step: Tensor) -> Transition:
+        """Gaussian transition from ``z`` ``(*batch, dim)`` over ``step`` (broadcastable to ``(*batch, 1)``)."""
+        return self.read().transition(z, torch.as_tensor(step, dtype=z.dtype, device=z.device))
+
+
+@dataclass(frozen=True, eq=False)
+class OverdampedDynamics:
+    """Overdamped dynamics whose parameters are plain tensors, read once.
+
+    Attributes:
+        energy: The potential's energy and derivatives.
+        dim: Dimension of the state.
+        friction: Scalar or ``(dim,)``.
+        temperature: Scalar.
+        scheme: The discretisation.
+    """
+
+    energy: Energy
+    dim: int
+    friction: Tensor
+    temperature: Tensor
+    scheme: Scheme
+
+    @property
+    def diffusion(self) -> Tensor:
+        """Diffusion ``temperature / friction``."""
+        return self.temperature / self.friction
+
+    def transition(self, z: Tensor, step: Tensor) -> Transition:
+        """Gaussian transition from ``z`` ``(*batch, dim)`` over ``step`` (broadcastable to ``(*batch, 1)``)."""
+        return self.scheme.transition(self, z, step)
+
+
+def _as_tensor(value: object) -> object:
+    """Numbers become tensors; parameters, samples and tensors are kept."""
+    return torch.tensor(float(value)) if isinstance(value, (int, float)) else value
+
+
+def _check_positive(name: str, value: object) -> None:
+    numeric = isinstance(value, (int, float)) or (isinstance(value, Tensor) and not value.requires_grad)
+    if numeric and not bool((torch.as_tensor(value) > 0).all()):
+        raise ValueError(f"Overdamped: {name} must be positive, got {value}")

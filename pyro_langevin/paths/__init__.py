@@ -1,0 +1,7 @@
+"""Paths as Pyro distributions: the prior and the posteriors built on it."""
+
+from pyro_langevin.paths.gauss_markov import GaussMarkovPath
+from pyro_langevin.paths.langevin import LangevinPath
+from pyro_langevin.paths.steered import Messages, SteeredPath
+
+__all__ = ["GaussMarkovPath", "LangevinPath", "Messages", "SteeredPath"]

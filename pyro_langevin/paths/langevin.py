@@ -1,0 +1,115 @@
+"""A Langevin path as one Pyro distribution: the prior."""
+
+from __future__ import annotations
+
+import math
+from typing import Protocol
+
+import torch
+from pyro.distributions import TorchDistribution
+from torch import Tensor
+from torch.distributions import Distribution, constraints
+
+from pyro_langevin.dynamics.transition import Transition
+from pyro_langevin.paths.clock import Clock
+from pyro_langevin.time_grid import TimeGrid
+
+LOG_2PI = math.log(2.0 * math.pi)
+
+
+class ReadDynamics(Protocol):
+    """Dynamics whose parameters were read once."""
+
+    dim: int
+
+    def transition(self, z: Tensor, step: Tensor) -> Transition: ...
+
+
+class Dynamics(Protocol):
+    """What a path needs of its dynamics."""
+
+    def read(self) -> ReadDynamics: ...
+
+
+class LangevinPath(TorchDistribution):
+    """Distribution of a discretised Langevin path at given times: a Markov chain with Gaussian transitions.
+
+    ``event_shape = (time, dim)``. Parameters are read once, at construction, so that all calls see the same
+    dynamics. The density is that of the chain as discretised, exact; against the continuous process it carries
+    the scheme's step-size error.
+
+    Args:
+        dynamics: For example :class:`~pyro_langevin.Overdamped`.
+        initial: Distribution of the first state, event shape ``(dim,)``.
+        times: Strictly increasing ``(*batch, time)``, one state at each; or a
+            :class:`~pyro_langevin.TimeGrid`, whose inner points and padding are then part of the path. On
+            padding the path rests and has no density.
+
+    Raises:
+        ValueError: If the initial distribution's event shape is not ``(dim,)``.
+    """
+
+    arg_constraints: dict[str, constraints.Constraint] = {}
+    has_rsample = True
+    support = constraints.independent(constraints.real, 2)
+
+    def __init__(
+        self,
+        dynamics: Dynamics,
+        initial: Distribution,
+        times: Tensor | TimeGrid,
+        *,
+        validate_args: bool | None = None,
+    ) -> None:
+        self.source = dynamics
+        self.dynamics = dynamics.read()
+        if tuple(initial.event_shape) != (self.dynamics.dim,):
+            raise ValueError(
+                f"LangevinPath: expected an initial distribution of event shape ({self.dynamics.dim},), got "
+                f"{tuple(initial.event_shape)}; use .to_event(1) on a per-dimension distribution"
+            )
+        self.initial = initial
+        grid = times if isinstance(times, TimeGrid) else TimeGrid(times)
+        self.clock = Clock.of(grid, initial.mean)
+        batch_shape = torch.broadcast_shapes(initial.batch_shape, self.clock.batch_shape)
+        super().__init__(batch_shape, torch.Size([self.clock.n_points, self.dynamics.dim]), validate_args=validate_args)
+
+    def expand(self, batch_shape: torch.Size, _instance: object = None) -> LangevinPath:
+        new = self._get_checked_instance(LangevinPath, _instance)
+        new.source, new.dynamics, new.clock = self.source, self.dynamics, self.clock
+        new.initial = self.initial.expand(batch_shape)
+        super(LangevinPath, new).__init__(torch.Size(batch_shape), self.event_shape, validate_args=False)
+        return new
+
+    def rsample(self, sample_shape: torch.Size = torch.Size()) -> Tensor:
+        """Paths ``(*sample_shape, *batch_shape, time, dim)``, simulated step by step."""
+        draw = self.initial.rsample if self.initial.has_rsample else self.initial.sample
+        start = draw(sample_shape).expand(torch.Size(sample_shape) + self.batch_shape + self.event_shape[1:])
+        steps = self.clock.steps_for(start.dim() + 1)
+        mask = self.clock.mask_for(start.dim())
+        noise = torch.randn((len(steps), *start.shape), dtype=start.dtype, device=start.device)
+        states = [start]
+        for k, step in enumerate(steps):
+            state = self.dynamics.transition(states[-1], step).apply(noise[k])
+            states.append(state if mask is None else torch.where(mask[k].unsqueeze(-1), state, states[-1]))
+        return torch.stack(states, -2)
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """Log density of paths ``(*sample, *batch_shape, time, dim)``: all steps in one batched call."""
+        if self._validate_args:
+            self._validate_sample(value)
+        path = value.movedim(-2, 0)
+        transition = self.transitions(path)
+        noise = transition.whiten(path[1:])
+        dim = path.shape[-1]
+        steps = -0.5 * (noise.square().sum(-1) + dim * LOG_2PI) - transition.log_abs_det()
+        return self.initial.log_prob(path[0]) + self.sum_steps(steps)
+
+    def transitions(self, path: Tensor) -> Transition:
+        """Transitions out of every state of a time-leftmost path ``(time, *batch, dim)``, in one call."""
+        return self.dynamics.transition(path[:-1], self.clock.steps_for(path.dim()))
+
+    def sum_steps(self, per_step: Tensor) -> Tensor:
+        """Sum over the steps that are not padding of ``(n_steps, *batch)``."""
+        mask = self.clock.mask_for(per_step.dim())
+        return (per_step if mask is None else torch.where(mask, per_step, 0.0)).sum(0)

@@ -1,0 +1,97 @@
+"""Potential given by a neural network, confined, with closed-form derivatives."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from pyro_langevin.potentials.base import Energy, LocalExpansion, Potential
+from pyro_langevin.potentials.mixture import MixturePotential
+
+
+class NeuralPotential(Potential):
+    r"""Learned potential: a bounded network on top of a confining reference.
+
+    .. math:: U(z) = \sum_i a_i \tanh(w_i^\top z + b_i) + U_\mathrm{ref}(z)
+
+    The network is bounded, so that the sum is confining whenever the reference is. The reference is a
+    learned Gaussian mixture, ``-log`` of its density (:class:`MixturePotential`): it lets wells be as sharp
+    as jump-like data want them, which a small network cannot. One hidden layer, because every step of every
+    path needs three orders of derivatives: they are then single matrix products.
+
+    Args:
+        dim: Dimension of the latent space.
+        hidden: Number of hidden units.
+        reference: Confining potential to add; a mixture of 8 Gaussians per dimension by default.
+    """
+
+    def __init__(self, dim: int, hidden: int = 64, *, reference: Potential | None = None) -> None:
+        super().__init__(dim)
+        if hidden < 1:
+            raise ValueError(f"NeuralPotential: expected at least 1 hidden unit, got {hidden}")
+        if reference is not None and reference.dim != dim:
+            raise ValueError(
+                f"NeuralPotential: the reference potential has dim {reference.dim}, expected {dim}; "
+                "build both with the same dim"
+            )
+        self.reference = MixturePotential(dim, 8 * dim) if reference is None else reference
+        # Ridges of random direction and place over the unit ball, where data are put by the emission's scaling.
+        direction = torch.nn.functional.normalize(torch.randn(hidden, dim), dim=-1)
+        steepness = 1.0 + 2.0 * torch.rand(hidden, 1)
+        self.weight = nn.Parameter(steepness * direction)
+        self.bias = nn.Parameter(-(steepness * (4.0 * torch.rand(hidden, 1) - 2.0)).squeeze(-1))
+        self.height = nn.Parameter(torch.zeros(hidden))
+
+    def read(self) -> NeuralEnergy:
+        return NeuralEnergy(self.weight.mT, self.bias + 0.0, self.height + 0.0, self.reference.read())
+
+    def energy(self, z: Tensor) -> Tensor:
+        return self.read().energy(z)
+
+    def gradient(self, z: Tensor) -> Tensor:
+        return self.read().gradient(z)
+
+    def expansion(self, z: Tensor, weights: Tensor | None = None) -> LocalExpansion:
+        return self.read().expansion(z, weights)
+
+
+@dataclass(frozen=True, eq=False)
+class NeuralEnergy:
+    """A network's energy and derivatives from weights that were read once.
+
+    Attributes:
+        weight: ``(dim, hidden)``.
+        bias: ``(hidden,)``.
+        height: ``(hidden,)``.
+        reference: The energy it is added to.
+    """
+
+    weight: Tensor
+    bias: Tensor
+    height: Tensor
+    reference: Energy
+
+    def energy(self, z: Tensor) -> Tensor:
+        return torch.tanh(z @ self.weight + self.bias) @ self.height + self.reference.energy(z)
+
+    def gradient(self, z: Tensor) -> Tensor:
+        slope = (1.0 - torch.tanh(z @ self.weight + self.bias).square()) * self.height
+        return slope @ self.weight.mT + self.reference.gradient(z)
+
+    def expansion(self, z: Tensor, weights: Tensor | None = None) -> LocalExpansion:
+        base = self.reference.expansion(z, weights)
+        value = torch.tanh(z @ self.weight + self.bias)
+        slope = (1.0 - value.square()) * self.height
+        bend = -2.0 * value * slope
+        twist = slope * (6.0 * value.square() - 2.0)
+        outer = (self.weight.unsqueeze(0) * self.weight.unsqueeze(1)).flatten(0, 1)  # (dim * dim, hidden)
+        hessian = (bend @ outer.mT).unflatten(-1, base.hessian.shape[-2:])
+        squares = self.weight.square()
+        length = squares.sum(0) if weights is None else weights @ squares  # sum_j weights_j w_j^2, (*b, hidden)
+        return LocalExpansion(
+            base.gradient + slope @ self.weight.mT,
+            base.hessian + hessian,
+            base.laplacian_gradient + (twist * length) @ self.weight.mT,
+        )
