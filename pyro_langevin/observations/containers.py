@@ -11,7 +11,7 @@ import pandas as pd
 import xarray as xr
 from torch import Tensor
 
-from pyro_langevin.observation_checks import ObservationError
+from pyro_langevin.observations.checks import ObservationError
 
 
 @dataclass(frozen=True)

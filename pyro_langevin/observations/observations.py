@@ -10,10 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pyro_langevin.observation_checks import ObservationError, check_channels, check_series, named
-from pyro_langevin.observation_input import Series, read_series
-
-__all__ = ["ObservationError", "Observations"]
+from pyro_langevin.observations.checks import ObservationError, check_channels, check_series, named
+from pyro_langevin.observations.containers import Series, read_series
 
 
 @dataclass(frozen=True, eq=False, init=False, repr=False)
