@@ -1,0 +1,41 @@
+"""Data to try things on: simulated with a known answer, recorded, and exact answers for known potentials."""
+
+from pyro_langevin.datasets.recorded import KINSOFT_OCCUPANCY, KINSOFT_RATES, IceCore, ice_core, kinsoft
+from pyro_langevin.datasets.reference import (
+    COLD_DOUBLE_WELL,
+    DOUBLE_WELL,
+    MUELLER_BROWN,
+    ORNSTEIN_UHLENBECK,
+    PRINZ,
+    TILTED_DOUBLE_WELL,
+    TRIPLE_WELL,
+    ExactAnswer,
+)
+from pyro_langevin.datasets.simulated import (
+    SimulatedData,
+    SimulatedJumps,
+    double_well,
+    simulate_overdamped,
+    three_states,
+)
+
+__all__ = [
+    "COLD_DOUBLE_WELL",
+    "DOUBLE_WELL",
+    "KINSOFT_OCCUPANCY",
+    "KINSOFT_RATES",
+    "MUELLER_BROWN",
+    "ORNSTEIN_UHLENBECK",
+    "PRINZ",
+    "TILTED_DOUBLE_WELL",
+    "TRIPLE_WELL",
+    "ExactAnswer",
+    "IceCore",
+    "SimulatedData",
+    "SimulatedJumps",
+    "double_well",
+    "ice_core",
+    "kinsoft",
+    "simulate_overdamped",
+    "three_states",
+]
