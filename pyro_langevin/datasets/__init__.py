@@ -11,13 +11,8 @@ from pyro_langevin.datasets.reference import (
     TRIPLE_WELL,
     ExactAnswer,
 )
-from pyro_langevin.datasets.simulated import (
-    SimulatedData,
-    SimulatedJumps,
-    double_well,
-    simulate_overdamped,
-    three_states,
-)
+from pyro_langevin.datasets.simulated_diffusion import SimulatedData, double_well, simulate_overdamped
+from pyro_langevin.datasets.simulated_jumps import SimulatedJumps, three_states
 
 __all__ = [
     "COLD_DOUBLE_WELL",

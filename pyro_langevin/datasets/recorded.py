@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from pyro_langevin.observations import Observations
 
-#: True transition rates (state 1 to 2, 2 to 1; per second) and occupancies of :func:`kinsoft` (Götz et al. 2022).
+#: True rates (state 1 to 2, 2 to 1; per second) and occupancies of :func:`kinsoft` (Götz et al. 2022).
 KINSOFT_RATES = (0.15, 0.22)
 KINSOFT_OCCUPANCY = (0.595, 0.405)
 
@@ -22,11 +22,11 @@ class IceCore:
     """The dust record of a Greenland ice core, and the experts' division into cold and warm times.
 
     Attributes:
-        observations: One series, one channel: minus the logarithm of the Ca concentration in ng/g, so that warm is
-            up. Time is **minus the age**: years after 1950 CE, negative, increasing towards the present.
+        observations: One series, one channel: minus the logarithm of the Ca concentration in ng/g, so that
+            warm is up. Time is **minus the age**: years after 1950 CE, negative, increasing to the present.
         warm: ``(time,)``, whether the experts call the time of each observation an interstadial (warm).
-        intervals: ``(interval, 2)``, start and end of the expert intervals that overlap the record, in the time of
-            ``observations``, oldest first.
+        intervals: ``(interval, 2)``, start and end of the expert intervals that overlap the record, in the
+            time of ``observations``, oldest first; the first and the last reach beyond it.
         interval_warm: ``(interval,)``, whether each is warm.
     """
 
@@ -40,8 +40,8 @@ def ice_core(*, youngest: float = 20_000.0, oldest: float = 60_000.0) -> IceCore
     """Dust in the NGRIP ice core, 10-year means, with the experts' stadials and interstadials.
 
     Files ``NGRIP_10yr.csv`` (Erhardt et al. 2019, github.com/terhardt/DO-progression at 7ac2cdd) and
-    ``stadial_interstadial_intervals.csv`` (Rasmussen et al. 2014; its ages count from 2000 CE, the record's from
-    1950 CE). Missing measurements stay missing.
+    ``stadial_interstadial_intervals.csv`` (Rasmussen et al. 2014; its ages count from 2000 CE, the record's
+    from 1950 CE). Missing measurements stay missing.
 
     Args:
         youngest: Youngest age that is kept, in years before 1950 CE.
@@ -68,8 +68,9 @@ def ice_core(*, youngest: float = 20_000.0, oldest: float = 60_000.0) -> IceCore
 def kinsoft() -> Observations:
     """FRET efficiency of 75 simulated single molecules that switch between two states, 0.2 s a frame.
 
-    kinSoftChallenge level 1 (Götz et al. 2022, Nature Communications 13, 5402; Zenodo 5701310, CC-BY-4.0), traces
-    of 256 to 1999 frames. Files ``kinsoft_sim_level1/trace_1.txt`` and so on. The truth is :data:`KINSOFT_RATES`.
+    kinSoftChallenge level 1 (Götz et al. 2022, Nature Communications 13, 5402; Zenodo 5701310, CC-BY-4.0),
+    traces of 256 to 1999 frames. Files ``kinsoft_sim_level1/trace_1.txt`` and so on. The truth:
+    :data:`KINSOFT_RATES`.
 
     Raises:
         FileNotFoundError: If the folder or a file is not there.
@@ -94,8 +95,8 @@ def _path(name: str) -> Path:
     folder = os.environ.get("PYRO_LANGEVIN_DATA")
     if not folder:
         raise FileNotFoundError(
-            f"recorded data: expected the environment variable PYRO_LANGEVIN_DATA to name the folder that holds {name}, "
-            "got nothing; set it"
+            f"recorded data: expected the environment variable PYRO_LANGEVIN_DATA to name the folder that "
+            f"holds {name}, got nothing; set it"
         )
     path = Path(folder) / name
     if not path.exists():

@@ -1,9 +1,8 @@
 """Exact answers for known potentials, for demonstrations and tests.
 
-Overdamped, in the time unit of the diffusion. In one dimension two independent numerical routes (finite
-elements of the generator; quadrature) agree to at least six digits; in two dimensions finite volumes with
-Richardson extrapolation and quadratic finite elements agree to about four. Timescales belong to the continuous
-generator, not to any discretised chain.
+Overdamped, in the time unit of the diffusion. In one dimension two independent numerical routes agree
+to at least six digits; in two dimensions finite volumes with Richardson extrapolation and quadratic finite
+elements agree to about four. Timescales belong to the continuous generator, not to any discretised chain.
 """
 
 from __future__ import annotations
@@ -162,9 +161,12 @@ ORNSTEIN_UHLENBECK = ExactAnswer(
     mfpt={},
 )
 
-#: Two deep wells (left, right) and a shallow one above (Schütte et al.): states left, top, right. MFPT between cores.
+#: Two deep wells and a shallow one above them: states left, top, right. MFPT between cores.
 TRIPLE_WELL = ExactAnswer(
-    potential="3 exp(-x^2 - (y - 1/3)^2) - 3 exp(-x^2 - (y - 5/3)^2) - 5 exp(-(x - 1)^2 - y^2) - 5 exp(-(x + 1)^2 - y^2) + 0.2 x^4 + 0.2 (y - 1/3)^4",
+    potential=(
+        "3 exp(-x^2 - (y - 1/3)^2) - 3 exp(-x^2 - (y - 5/3)^2) - 5 exp(-(x - 1)^2 - y^2) "
+        "- 5 exp(-(x + 1)^2 - y^2) + 0.2 x^4 + 0.2 (y - 1/3)^4"
+    ),
     beta=1.67,
     diffusion=0.598802395,
     minima=((-1.04805499, -0.0420936663), (0.0, 1.537082), (1.04805499, -0.0420936663)),

@@ -196,11 +196,11 @@ class Observations:
 
     def __repr__(self) -> str:
         unit = f" {self.time_unit}" if self.time_unit else ""
-        missing = 1.0 - self.mask.sum().item() / (self.lengths.sum().item() * self.obs_dim)
+        missing = int(self.lengths.sum()) * self.obs_dim - int(self.mask.sum())
         return (
             f"Observations({self.n_series} series, {self.n_times} times, {self.obs_dim} channel"
             f"{'s' if self.obs_dim > 1 else ''}, typical gap {self.typical_gap:.4g}{unit}"
-            f"{f', {missing:.1%} missing' if missing else ''})"
+            f"{f', {missing} values missing' if missing else ''})"
         )
 
 

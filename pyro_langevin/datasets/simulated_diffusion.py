@@ -1,4 +1,4 @@
-"""Simulated observations whose states, kinetics and noise are known."""
+"""Simulated diffusions in a potential, observed with noise: states, positions and noise are known."""
 
 from __future__ import annotations
 
@@ -95,10 +95,10 @@ def simulate_overdamped(
     max_step: float = STEP,
     seed: int | np.random.Generator = 0,
 ) -> Array:
-    """Paths ``(series, time, dim)`` of ``dz = -D gradient(z)/temperature dt + sqrt(2 D) dW``, seen every ``gap``.
+    """Paths ``(series, time, dim)`` of an overdamped Langevin process, seen every ``gap``.
 
-    Stochastic Heun steps, of weak order 2 for this additive noise (Kloeden & Platen 1992, section 15.1), where
-    Euler-Maruyama needs steps twenty times smaller for the same bias.
+    ``dz = -D gradient(z) / temperature dt + sqrt(2 D) dW`` by stochastic Heun steps, of weak order 2 for this
+    additive noise (Kloeden & Platen 1992, chapter 15); Euler-Maruyama is of order 1.
 
     Args:
         gradient: Gradient of the potential, ``(series, dim)`` to ``(series, dim)``.
@@ -128,85 +128,3 @@ def heun_step(gradient: Callable[[Array], Array], z: Array, step: float, kick: A
     """Position after one stochastic Heun step; ``step`` is mobility times time, ``kick`` the step's noise."""
     slope = gradient(z)
     return z - 0.5 * step * (slope + gradient(z - step * slope + kick)) + kick
-
-
-@dataclass(frozen=True, eq=False)
-class SimulatedJumps:
-    """Observations of a Markov chain that jumps between states, with what lies behind them.
-
-    Attributes:
-        observations: What a fit gets to see.
-        states: ``(series, time)``, the true states.
-        means: ``(state, channel)``, the noise-free observation of every state.
-        transition: ``(state, state)``, probabilities of the chain from one frame to the next.
-        occupancy: ``(state,)``, the chain's stationary law.
-        mean_dwell: ``(state,)``, mean visit in frames, ``1 / (1 - transition[i, i])``.
-        noise: Standard deviation of the observation noise in every channel.
-    """
-
-    observations: Observations
-    states: NDArray[np.int64]
-    means: Array
-    transition: Array
-    occupancy: Array
-    mean_dwell: Array
-    noise: float
-
-
-def three_states(
-    n_series: int = 1024,
-    n_times: int = 200,
-    *,
-    channels: int = 15,
-    switch: float = 0.03,
-    weights: tuple[float, float, float] | None = None,
-    noise: float = 0.5,
-    first_state: int | None = None,
-    seed: int = 0,
-) -> SimulatedJumps:
-    """Noisy channels that hop between three random means, the data of Neural Langevin Dynamics in kind.
-
-    From state i the chain goes to state j with probability ``c weights[j]``, reversible and with the stationary
-    law ``weights``; ``c`` is set so that a fraction ``switch`` of all frames ends in a jump. Means are standard
-    normal in every channel. There is no diffusion inside a state: such data are hard for a Langevin prior.
-
-    Args:
-        n_series: Number of independent series.
-        n_times: Number of frames in each; a frame is the unit of time.
-        channels: Number of observed channels.
-        switch: Mean probability of a jump per frame.
-        weights: Stationary law of the three states. Default: equal.
-        noise: Standard deviation of the observation noise.
-        first_state: State of every first frame. Default: drawn from the stationary law.
-        seed: Seed of the random numbers.
-    """
-    occupancy = np.full(3, 1 / 3) if weights is None else np.array(weights, dtype=np.float64)
-    if occupancy.shape != (3,) or (occupancy <= 0).any() or not np.isclose(occupancy.sum(), 1.0):
-        raise ValueError(
-            f"three_states: expected three positive weights of sum 1, got {weights}; normalise them"
-        )
-    pull = switch / (1.0 - np.sum(occupancy**2))
-    transition = np.tile(pull * occupancy, (3, 1))
-    transition[np.diag_indices(3)] += 1.0 - pull
-    if not 0 < switch < 1 or pull >= 1:
-        raise ValueError(
-            f"three_states: expected a jump probability well below 1, got {switch}; take a smaller one"
-        )
-    rng = np.random.default_rng(seed)
-    states = np.empty((n_series, n_times), dtype=np.int64)
-    states[:, 0] = rng.choice(3, size=n_series, p=occupancy) if first_state is None else first_state
-    for time in range(1, n_times):
-        # With probability `pull` the state is drawn afresh (perhaps the same), else it stays.
-        fresh = rng.choice(3, size=n_series, p=occupancy)
-        states[:, time] = np.where(rng.uniform(size=n_series) < pull, fresh, states[:, time - 1])
-    means = rng.normal(size=(3, channels))
-    values = means[states] + noise * rng.normal(size=(n_series, n_times, channels))
-    return SimulatedJumps(
-        observations=Observations(values, time_unit="frame"),
-        states=states,
-        means=means,
-        transition=transition,
-        occupancy=occupancy,
-        mean_dwell=1.0 / (1.0 - np.diag(transition)),
-        noise=noise,
-    )
