@@ -1,0 +1,125 @@
+"""Dwell times of the posterior paths: mean by exposure over events, and survival."""
+
+from __future__ import annotations
+
+import numpy as np
+import xarray as xr
+
+from pyro_langevin.diagnostics.intervals import INTERVAL, shortest_interval
+from pyro_langevin.diagnostics.kaplan_meier import kaplan_meier, log_log_interval
+from pyro_langevin.diagnostics.layout import Draws, group, state_labels
+from pyro_langevin.diagnostics.path_rates import exit_counts, path_rates
+
+__all__ = ["dwell_survival", "dwell_times"]
+
+
+def dwell_times(idata: Draws) -> xr.Dataset:
+    """Mean dwell time of the posterior paths in each state, in the data's time unit.
+
+    ``mean = exposure / events``, both averaged over chains and draws: the time between reaching a state's
+    core and reaching another's, over the number of such passages. A visit that the record cuts off adds
+    exposure and no event, so long dwells in short records come out unbiased (the mean over complete dwells
+    alone does not). The interval is the shortest on the log scale of the mixture of Gamma posteriors over
+    draws: it holds what the noise and what the length of the record leave open.
+
+    Returns:
+        Per state: ``mean``; ``sd`` (NaN below three events, where the posterior has none); ``hdi_low``,
+        ``hdi_high``; ``exposure``, ``events``, means over chains and draws; ``log_sd``, posterior standard
+        deviation of the log. With one state there is nowhere to go, and all but the exposure are NaN;
+        without an event the mean is NaN and only ``hdi_low`` says much.
+    """
+    labels = state_labels(idata)
+    counts = exit_counts(idata).mean(("chain", "draw"), skipna=True)
+    rates = path_rates(idata).values
+    off_diagonal = np.where(np.eye(len(labels), dtype=bool), 0.0, np.nan_to_num(rates)).sum(-1)
+    with np.errstate(divide="ignore"):
+        samples = np.where(off_diagonal > 0.0, 1.0 / off_diagonal, np.nan)
+    events = counts["events"].values
+    low, high, sd, log_sd = (np.full(len(labels), np.nan) for _ in range(4))
+    for state in range(len(labels)):
+        drawn = samples[:, state][np.isfinite(samples[:, state])]
+        if len(drawn):
+            low[state], high[state] = shortest_interval(drawn, log=True)
+            log_sd[state] = np.log(drawn).std()
+            sd[state] = drawn.std() if events[state] >= 3.0 else np.nan
+    mean = (counts["exposure"] / counts["events"]).where(counts["events"] > 0.0)
+    if len(labels) == 1:
+        counts["events"] = counts["events"] * np.nan
+    result = counts.assign(mean=mean)
+    for name, values in {"sd": sd, "hdi_low": low, "hdi_high": high, "log_sd": log_sd}.items():
+        result[name] = ("state", values)
+    return result.assign_attrs(time_unit=group(idata, "kinetics").attrs.get("time_unit", ""))
+
+
+def dwell_survival(idata: Draws, *, n_points: int = 200) -> xr.Dataset:
+    """Probability that a visit to a state outlasts a duration (Kaplan-Meier), from the paths' runs.
+
+    A run is an unbroken stay in a basin. Runs are read off the state at the observation times, so a visit
+    shorter than a gap is unseen and two visits with an unseen excursion between them count as one. The last
+    run of a series is censored. The first run, whose beginning nobody saw, is left out: counted in, it biases
+    the curve unless dwells are exponential.
+
+    Args:
+        idata: the draws.
+        n_points: number of durations, evenly spaced up to the longest run.
+
+    Returns:
+        ``survival``, ``hdi_low``, ``hdi_high`` (state, duration), the interval on the log(-log) scale from
+        the spread over the draws plus Greenwood's variance; ``runs`` (state): complete runs per draw. A
+        state without a run is NaN.
+    """
+    labels = state_labels(idata)
+    paths = group(idata, "state_path", "state")["state"].transpose("chain", "draw", "series", "time").values
+    times = group(idata, "constant_data", "time")["time"].transpose("series", "time").values
+    runs = [_runs(path, times) for path in paths.reshape(-1, *paths.shape[2:])]
+    longest = max((float(duration.max()) for _, duration, _ in runs if len(duration)), default=0.0)
+    durations = np.linspace(0.0, longest if longest > 0.0 else 1.0, n_points)
+
+    shape = (len(labels), n_points)
+    survival, low, high = np.full(shape, np.nan), np.full(shape, np.nan), np.full(shape, np.nan)
+    complete = np.zeros(len(labels))
+    for state in range(len(labels)):
+        curves, variances = [], []
+        for of_state, duration, ended in runs:
+            mine = of_state == state
+            complete[state] += ended[mine].sum() / len(runs)
+            if mine.any():
+                curve, variance = kaplan_meier(duration[mine], ended[mine], durations)
+                curves.append(curve)
+                variances.append(variance)
+        if curves:
+            # In the tail, where every draw's longest run ends elsewhere, half of the draws must still know
+            # the curve.
+            known = np.isfinite(curves).mean(0) >= 0.5
+            survival[state, known] = np.nanmean(np.array(curves)[:, known], axis=0)
+            variance = np.full(n_points, np.nan)
+            variance[known] = np.nanmean(np.array(variances)[:, known], axis=0)
+            variance[known] += np.nanvar(np.array(curves)[:, known], axis=0)
+            low[state], high[state] = log_log_interval(survival[state], variance, probability=INTERVAL)
+    dims = ("state", "duration")
+    return xr.Dataset(
+        {
+            "survival": (dims, survival),
+            "hdi_low": (dims, low),
+            "hdi_high": (dims, high),
+            "runs": ("state", complete),
+        },
+        coords={"state": labels, "duration": durations},
+        attrs={"time_unit": group(idata, "kinetics").attrs.get("time_unit", "")},
+    )
+
+
+def _runs(path: np.ndarray, times: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """State, duration and whether the end was seen, for every run whose beginning was seen."""
+    n_series, n_times = path.shape
+    begins = np.ones(path.shape, dtype=bool)
+    begins[:, 1:] = path[:, 1:] != path[:, :-1]
+    series, start = np.nonzero(begins & (path >= 0))
+    # The run ends where the next of its series begins, or is cut off at the series' last observation.
+    last = (path >= 0).sum(1) - 1
+    followed = np.zeros(len(series), dtype=bool)
+    followed[:-1] = series[1:] == series[:-1]
+    end = np.where(followed, np.append(start[1:], 0), last[series])
+    seen = start > 0
+    duration = times[series, end] - times[series, start]
+    return path[series, start][seen], duration[seen], followed[seen]

@@ -1,0 +1,90 @@
+"""The groups and variables that the diagnostics read, and the checks that they are there.
+
+The diagnostics take an ArviZ ``InferenceData`` or an xarray ``DataTree``: anything whose ``idata["group"]``
+is a set of xarray variables. ``chain`` is one independent fit (a seed), ``draw`` one draw of its guide. A
+state that a chain does not have is NaN in every variable of that chain.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import numpy as np
+import xarray as xr
+
+__all__ = ["Draws", "attribute", "group", "observed_duration", "present_states", "state_labels"]
+
+
+class Draws(Protocol):
+    """What the diagnostics ask of their input: groups by name and root attributes."""
+
+    @property
+    def attrs(self) -> Mapping[Any, Any]:
+        """Root attributes: ``warnings``, ``seeds``, versions."""
+
+    def __contains__(self, name: Any, /) -> bool:
+        """Whether the group is there."""
+
+    def __getitem__(self, name: Any, /) -> Any:
+        """The group of this name."""
+
+
+def group(idata: Draws, name: str, *variables: str) -> xr.Dataset:
+    """One group of the draws as a Dataset.
+
+    Args:
+        idata: the draws.
+        name: name of the group.
+        *variables: names that the group must hold.
+
+    Raises:
+        ValueError: the group or one of the variables is missing.
+    """
+    if name not in idata:
+        raise ValueError(
+            f"idata: expected a group {name!r}, came without it; make the draws with pyro_langevin.posterior"
+        )
+    dataset = idata[name]
+    if isinstance(dataset, xr.DataTree):
+        dataset = dataset.to_dataset()
+    missing = [variable for variable in variables if variable not in dataset]
+    if missing:
+        raise ValueError(
+            f"idata[{name!r}]: expected {', '.join(variables)}, came without "
+            f"{', '.join(missing)}; make the draws with pyro_langevin.posterior"
+        )
+    return dataset
+
+
+def attribute(idata: Draws, name: str, default: Any = None) -> Any:
+    """One root attribute; arrays and JSON text (all that NetCDF holds of lists and tables) become plain."""
+    value = idata.attrs.get(name, default)
+    if isinstance(value, (np.ndarray, np.generic)):
+        return value.tolist()
+    if isinstance(value, str) and value[:1] in "[{":
+        try:
+            return json.loads(value)
+        except json.JSONDecodeError:
+            return value
+    return value
+
+
+def present_states(idata: Draws) -> xr.DataArray:
+    """Which states each chain has, bool (chain, state)."""
+    return group(idata, "states", "beta_energy")["beta_energy"].notnull().transpose("chain", "state")
+
+
+def state_labels(idata: Draws) -> list[str]:
+    """Labels of the states, in the order of the ``state`` axis."""
+    return [str(label) for label in group(idata, "states", "beta_energy")["state"].values]
+
+
+def observed_duration(idata: Draws) -> xr.DataArray:
+    """Time from the first to the last observation of each series, (series), in the data's time unit."""
+    constant = group(idata, "constant_data", "time", "length")
+    times = constant["time"].transpose("series", "time").values
+    last = np.asarray(constant["length"].values, dtype=int) - 1
+    duration = times[np.arange(len(times)), last] - times[:, 0]
+    return xr.DataArray(duration, dims="series", coords={"series": constant["series"]}, name="duration")
