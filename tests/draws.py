@@ -15,6 +15,8 @@ with warnings.catch_warnings():
     # Once a day arviz 0.23 announces its successor while it is imported.
     warnings.simplefilter("ignore")
     from arviz import InferenceData
+    from arviz import psislw as psislw
+
 
 LABELS = "ABCDEFGH"
 

@@ -43,8 +43,9 @@ def occupancy(idata: Draws) -> xr.Dataset:
     path = _pooled_path(idata)
     # (chain, state); NaN where a chain lacks the state.
     stationary = group(idata, "occupancy", "stationary")["stationary"].transpose("chain", "state").values
-    long_run = on_present_states(path_rates(idata), stationary_law, axes=1)
-    record = record_sd(idata)
+    rates = path_rates(idata)
+    long_run = on_present_states(rates, stationary_law, axes=1)
+    record = _record_sd(rates, observed_duration(idata).values)
 
     rows: dict[str, list[tuple[float, float, float, float]]] = {name: [] for name in ESTIMATORS}
     for state in range(len(labels)):
@@ -75,14 +76,18 @@ def record_sd(idata: Draws) -> xr.DataArray:
     (:func:`~pyro_langevin.diagnostics.jump_process.occupancy_sd`); series count as independent. Zero with
     one state.
     """
-    labels = state_labels(idata)
-    rates = path_rates(idata).mean("sample", skipna=True).values
+    return _record_sd(path_rates(idata), observed_duration(idata).values)
+
+
+def _record_sd(samples: xr.DataArray, durations: np.ndarray) -> xr.DataArray:
+    """The same from rates already sampled."""
+    labels = samples["state_from"].values
+    rates = samples.mean("sample", skipna=True).values
     known = np.isfinite(rates) & ~np.eye(len(labels), dtype=bool)
     there = np.flatnonzero(known.any(0) & known.any(1))
     sd = np.zeros(len(labels))
-    block = rates[np.ix_(there, there)]
     # Seeds with different numbers of states may never see two states together: such a pair has no rate.
-    sd[there] = occupancy_sd(np.nan_to_num(block), observed_duration(idata).values)
+    sd[there] = occupancy_sd(np.nan_to_num(rates[np.ix_(there, there)]), durations)
     return xr.DataArray(sd, dims="state", coords={"state": labels}, name="record_sd")
 
 

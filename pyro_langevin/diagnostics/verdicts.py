@@ -117,7 +117,8 @@ def _prior_against_paths(idata: Draws) -> Iterator[str]:
                 f"The learned potential does not hop as often as the data: its mean dwell in {label} is "
                 f"{ends}{unit} in {len(wrong)} of {len(learned)} {_plural(len(learned), 'seed')}, the "
                 f"posterior paths' is {mean:.3g}{unit} (90 % interval {low:.3g} to {high:.3g}). "
-                "Believe the paths' dwell times, not the potential's rates and barriers; a steered guide or a finer step usually mends it."
+                "Believe the paths' dwell times, not the potential's rates and barriers; a "
+                "steered guide or a finer step usually mends it."
             )
 
 
@@ -158,15 +159,15 @@ def _stationary_against_path(idata: Draws) -> Iterator[str]:
     difference = abs(mean.sel(estimator="stationary") - mean.sel(estimator="path"))
     sigmas = abs(table["disagreement"]).where(difference > OCCUPANCY_TOLERANCE, 0.0)
     # One state's surplus is the others' lack: the worst one stands for all.
-    worst = sigmas.isel(state=int(np.nanargmax(sigmas.fillna(0.0).values)))
+    worst = sigmas.isel(state=int(np.argmax(np.round(sigmas.fillna(0.0).values, 6))))
     if float(worst) > OCCUPANCY_SIGMAS:
         label = str(worst["state"].values)
         path, stationary = (float(mean.sel(estimator=name, state=label)) for name in ("path", "stationary"))
         yield (
             f"The learned potential's occupancy of {label} ({stationary:.3f}) and the posterior paths' "
             f"({path:.3f}) differ by {float(worst):.1f} times what a record of this length allows. "
-            "Believe the paths' for this record; the potential's may be misfitted, or the record does not come "
-            "from one stationary law."
+            "Believe the paths' for this record; the potential's may be misfitted, or the record does not "
+            "come from one stationary law."
         )
 
 
