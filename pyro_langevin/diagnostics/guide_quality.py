@@ -7,7 +7,7 @@ import xarray as xr
 
 from pyro_langevin.diagnostics.layout import Draws, group
 
-__all__ = ["elbo", "k_hat"]
+__all__ = ["best_chain", "elbo", "k_hat"]
 
 
 def elbo(idata: Draws) -> xr.Dataset:
@@ -20,6 +20,12 @@ def elbo(idata: Draws) -> xr.Dataset:
     draws = ratio.sizes["draw"]
     error = ratio.std("draw", ddof=1) / np.sqrt(draws) if draws > 1 else ratio.mean("draw") * np.nan
     return xr.Dataset({"mean": ratio.mean("draw"), "standard_error": error})
+
+
+def best_chain(idata: Draws) -> int:
+    """Position of the seed with the best ELBO; the first where none is known."""
+    mean = elbo(idata)["mean"].values
+    return int(np.nanargmax(mean)) if np.isfinite(mean).any() else 0
 
 
 def k_hat(idata: Draws) -> xr.DataArray:

@@ -1,0 +1,35 @@
+"""The learned potential with its minima."""
+
+from __future__ import annotations
+
+from matplotlib.axes import Axes
+
+from pyro_langevin.diagnostics.layout import Draws, group
+from pyro_langevin.plots.canvas import axes_or_new
+from pyro_langevin.plots.landscape_line import draw_line
+from pyro_langevin.plots.landscape_plane import draw_plane
+
+__all__ = ["plot_landscape"]
+
+
+def plot_landscape(idata: Draws, *, ax: Axes | None = None) -> Axes:
+    """The learned potential in kT above its lowest point, with minima and barriers.
+
+    In one dimension: the mean over the seeds, the band of their extremes, each seed a thin line. Every seed
+    has latent coordinates of its own, so potentials are drawn over the mean emission of the channel that
+    tells the states apart best; where that cannot be had (one state, or an emission that is not monotone),
+    only the seed with the best ELBO is drawn, over its own latent coordinate. In two dimensions: contours
+    of the seed with the best ELBO, with the points that its posterior paths visit.
+
+    Raises:
+        ValueError: the draws hold no landscape, as those of more than two dimensions do not.
+    """
+    if "landscape" not in idata:
+        raise ValueError(
+            "idata: expected a group 'landscape', came without it; a landscape is drawn for one or two "
+            "latent dimensions only"
+        )
+    landscape = group(idata, "landscape", "beta_potential")
+    if "grid" in landscape:
+        return draw_line(idata, landscape, axes_or_new(ax, height=4.0))
+    return draw_plane(idata, landscape, axes_or_new(ax, width=6.0, height=4.8))
