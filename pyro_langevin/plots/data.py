@@ -82,8 +82,11 @@ def plot_data(idata: Draws, *, ax: Axes | None = None, series: int = 0, channel:
             )
     quiet_frame(ax)
     ax.set_xlabel(time_label(idata))
-    ax.set_ylabel(str(observed["channel"].values[channel]))
-    ax.set_title(f"series {observed['series'].values[series]}", loc="left", fontsize="medium")
+    # A name is no formula, whatever dollar signs are in it.
+    ax.set_ylabel(str(observed["channel"].values[channel]), parse_math=False)
+    ax.set_title(
+        f"series {observed['series'].values[series]}", loc="left", fontsize="medium", parse_math=False
+    )
     return ax
 
 

@@ -75,7 +75,7 @@ def draw_line(idata: Draws, landscape: xr.Dataset, ax: Axes) -> Axes:
     ax.set_xlim(inside[0] - margin, inside[-1] + margin)
     ax.set_ylim(-0.14 * top, 1.45 * top)
     quiet_frame(ax)
-    ax.set_xlabel(name)
+    ax.set_xlabel(name, parse_math=False)
     ax.set_ylabel("potential (kT)")
     return ax
 
