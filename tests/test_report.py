@@ -166,9 +166,20 @@ def test_missing_folder_is_an_error_of_the_system(tmp_path):
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(0.0, "0"), (17.3159, "17.3"), (0.7181, "0.718"), (1234.5, "1234"), (0.000691, "0.000691"), (2.5e-7, "2.50e-07"),
-     (3.2e6, "3.20e+06"), (-1.0, "-1.00"), (None, "–"), (np.nan, "–"), (np.inf, "–")],
-)  # fmt: skip
+    [
+        (0.0, "0"),
+        (17.3159, "17.3"),
+        (0.7181, "0.718"),
+        (1234.5, "1234"),
+        (0.000691, "0.000691"),
+        (2.5e-7, "2.50e-07"),
+        (3.2e6, "3.20e+06"),
+        (-1.0, "-1.00"),
+        (None, "–"),
+        (np.nan, "–"),
+        (np.inf, "–"),
+    ],
+)
 def test_numbers_have_three_digits(value, text):
     assert number(value) == text
 

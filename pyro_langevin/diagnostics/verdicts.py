@@ -99,26 +99,29 @@ def _prior_against_paths(idata: Draws) -> Iterator[str]:
     dwell = dwell_times(idata)
     prior = group(idata, "kinetics", "dwell_prior")["dwell_prior"].transpose("chain", "state").values
     unit = _unit(idata)
+    seldom: list[str] = []
+    often: list[str] = []
     for state, label in enumerate(state_labels(idata)):
         mean, low, high = (float(dwell[name][state]) for name in ("mean", "hdi_low", "hdi_high"))
         learned = prior[:, state]
-        ratio = learned / mean
         with np.errstate(invalid="ignore"):
             outside = (learned < low) | (learned > high)
-            far = np.maximum(ratio, 1.0 / ratio) > 1.0 + RATE_TOLERANCE
-        wrong = np.flatnonzero(outside & far)
-        if len(wrong):
-            ends = (
-                f"{learned[wrong].min():.3g}"
-                if len(wrong) == 1
-                else f"{learned[wrong].min():.3g} to {learned[wrong].max():.3g}"
-            )
+            far = np.maximum(learned / mean, mean / learned) > 1.0 + RATE_TOLERANCE
+        for words, side in ((seldom, learned > mean), (often, learned < mean)):
+            wrong = learned[outside & far & side]
+            if len(wrong):
+                ends = " to ".join(dict.fromkeys(f"{end:.3g}" for end in (wrong.min(), wrong.max())))
+                words.append(
+                    f"its mean dwell in {label} is {ends}{unit} in {len(wrong)} of {len(learned)} "
+                    f"{_plural(len(learned), 'seed')}, the posterior paths' is {mean:.3g}{unit} "
+                    f"(90 % interval {low:.3g} to {high:.3g})"
+                )
+    for words, how in ((seldom, "less often"), (often, "more often")):
+        if words:
             yield (
-                f"The learned potential does not hop as often as the data: its mean dwell in {label} is "
-                f"{ends}{unit} in {len(wrong)} of {len(learned)} {_plural(len(learned), 'seed')}, the "
-                f"posterior paths' is {mean:.3g}{unit} (90 % interval {low:.3g} to {high:.3g}). "
-                "Believe the paths' dwell times, not the potential's rates and barriers; a "
-                "steered guide or a finer step usually mends it."
+                f"The learned potential hops {how} than the data: {'; '.join(words)}. Believe the "
+                "paths' dwell times, not the potential's rates and barriers; a steered guide or a finer step "
+                "usually mends it."
             )
 
 
