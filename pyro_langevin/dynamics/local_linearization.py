@@ -47,10 +47,12 @@ class LocalLinearization:
         exponent = -expansion.hessian * (step.unsqueeze(-1) / across)
         first, second, noise = symmetric_functions(exponent, (_phi_1, _phi_2, _noise_root))
         drift = -expansion.gradient * (step / root)
-        bend = -expansion.laplacian_gradient * (step.square() / root)
-        mean = z + (matvec(first, drift) + matvec(second, bend)) / root
-        amplitude = (2.0 * dynamics.temperature * step).sqrt() / root
-        return Transition(mean, noise * amplitude.expand_as(z).unsqueeze(-1))
+        deviation = (2.0 * dynamics.temperature * step).sqrt()
+        bend = matvec(second, -expansion.laplacian_gradient * (step.square() / root))
+        # A correction larger than the noise means that the wells are far narrower than a step can see: hold it.
+        bend = bend / (1.0 + 0.25 * (bend / deviation).square().sum(-1, keepdim=True)).sqrt()
+        mean = z + (matvec(first, drift) + bend) / root
+        return Transition(mean, noise * (deviation / root).expand_as(z).unsqueeze(-1))
 
 
 def _clamped(x: Tensor) -> Tensor:

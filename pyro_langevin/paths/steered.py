@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -70,6 +71,10 @@ class Tilt:
         else:
             inner = torch.linalg.solve(self.spread, offset.unsqueeze(-1)).squeeze(-1)
         return 0.5 * (self.log_precision - inner.square().sum(-1) - offset.shape[-1] * LOG_2PI)
+
+    def log_ratio(self, kick: Tensor, noise: Tensor) -> Tensor:
+        """Log density of the prior's noise over the steered one at ``kick = apply(noise)``, ``(*batch,)``."""
+        return 0.5 * (noise.square().sum(-1) - kick.square().sum(-1) - self.log_precision)
 
     def kl(self) -> Tensor:
         """Kullback-Leibler divergence from the standard normal noise of the prior, ``(*batch,)``."""
@@ -149,17 +154,18 @@ class SteeredPath(LangevinPath):
     ) -> tuple[Tensor, Tensor]:
         """The same path and its per-step KL, attached to the graph: all steps at once, then the chain rule."""
         mask = self.clock.mask_for(path.dim() - 1)
-        with torch.enable_grad():
-            free = path[:-1].detach().requires_grad_()
+
+        def step(free: Tensor) -> tuple[Tensor, Tensor]:
             transition = self.dynamics.transition(free, self.clock.steps_for(path.dim()))
             tilt = Tilt.of(transition, messages)
             reached, divergence = transition.apply(tilt.apply(noise)), tilt.kl()
             if mask is not None:
                 reached = torch.where(mask.unsqueeze(-1), reached, free)
                 divergence = torch.where(mask, divergence, 0.0)
-            outputs = [reached[..., i] for i in range(path.shape[-1])] + [divergence]
-            rows = [torch.autograd.grad(output.sum(), free, retain_graph=True)[0] for output in outputs]
-        return _ChainRule.apply(start, reached, divergence, torch.stack(rows[:-1], -2), rows[-1])
+            return reached, divergence
+
+        reached, divergence = chain_rule(start, path[:-1], step, None)
+        return torch.cat([start.unsqueeze(0), reached]), divergence
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Log density of given paths: all steps in one batched call."""
@@ -203,33 +209,73 @@ def sticking_the_landing(path: LangevinPath, value: Tensor) -> ScoreParts:
     return ScoreParts(log_prob, 0, log_prob.detach() + through_path)
 
 
-class _ChainRule(torch.autograd.Function):
-    """States and divergences along a recursion ``z_{k+1} = F_k(z_k)``, with the gradient of the whole recursion.
+def chain_rule(
+    start: Tensor,
+    states: Tensor,
+    step: Callable[[Tensor], tuple[Tensor, Tensor]],
+    ancestors: list[Tensor | None] | None,
+) -> tuple[Tensor, Tensor]:
+    """Attach a simulated recursion to the graph: all steps in one batched call, then the chain rule.
 
-    ``reached[k] = F_k(path[k])`` and ``divergence[k]`` carry the graph of the parameters at fixed states;
+    Args:
+        start: First state ``(*batch, dim)``, in the graph.
+        states: State before each step ``(n_steps, *batch, dim)``, simulated without a graph.
+        step: From states to the states reached and a figure per step, ``(n_steps, *batch)``.
+        ancestors: After each step, where along the first batch dimension the next state came from; None = same.
+
+    Returns:
+        States reached ``(n_steps, *batch, dim)`` and the figures, with the gradient of the whole recursion.
+    """
+    with torch.enable_grad():
+        free = states.detach().requires_grad_()
+        reached, figure = step(free)
+        outputs = [reached[..., i] for i in range(states.shape[-1])] + [figure]
+        rows = [torch.autograd.grad(output.sum(), free, retain_graph=True)[0] for output in outputs]
+    return _ChainRule.apply(start, reached, figure, torch.stack(rows[:-1], -2), rows[-1], ancestors)
+
+
+class _ChainRule(torch.autograd.Function):
+    """States and per-step figures along a recursion ``z_{k+1} = F_k(z_k)``, with the gradient of the whole.
+
+    ``reached[k] = F_k(state[k])`` and ``figure[k]`` carry the graph of the parameters at fixed states;
     ``jacobian[k]`` and ``slope[k]`` are their derivatives by the state. Backward runs the adjoint recursion
-    ``a_k = g_k + slope_k h_k + J_k^T a_{k+1}`` and hands ``a_{k+1}`` to the graph of ``reached[k]``.
+    ``a_k = slope_k h_k + J_k^T (g_k + a_{k+1})`` and hands ``g_k + a_{k+1}`` to the graph of ``reached[k]``.
     """
 
     @staticmethod
     def forward(
-        ctx: Any, start: Tensor, reached: Tensor, divergence: Tensor, jacobian: Tensor, slope: Tensor
+        ctx: Any,
+        start: Tensor,
+        reached: Tensor,
+        figure: Tensor,
+        jacobian: Tensor,
+        slope: Tensor,
+        ancestors: list[Tensor | None] | None,
     ) -> tuple[Tensor, Tensor]:
         ctx.save_for_backward(jacobian, slope)
-        return torch.cat([start.unsqueeze(0), reached]), divergence.clone()
+        ctx.ancestors = ancestors
+        return reached.clone(), figure.clone()
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, grad: Tensor, grad_divergence: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None]:
+    def backward(
+        ctx: Any, grad: Tensor, grad_figure: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, None, None, None]:
         jacobian, slope = ctx.saved_tensors
-        direct = grad[:-1] + slope * grad_divergence.unsqueeze(-1)
-        adjoint = grad[-1]
-        adjoints = [adjoint]
-        for here, local in zip(direct.flip(0).unbind(0), jacobian.flip(0).unbind(0), strict=True):
-            adjoint = here + transposed_matvec(local, adjoint)
-            adjoints.append(adjoint)
-        adjoints.reverse()
-        return adjoints[0], torch.stack(adjoints[1:]), grad_divergence, None, None
+        direct = (slope * grad_figure.unsqueeze(-1)).unbind(0)
+        arriving, local = grad.unbind(0), jacobian.unbind(0)
+        adjoint = torch.zeros_like(grad[0])
+        onto = []
+        for k in reversed(range(len(direct))):
+            parents = None if ctx.ancestors is None else ctx.ancestors[k]
+            if parents is not None:
+                index = parents.unsqueeze(-1).expand_as(adjoint)
+                adjoint = torch.zeros_like(adjoint).scatter_add(0, index, adjoint)
+            adjoint = adjoint + arriving[k]
+            onto.append(adjoint)
+            adjoint = direct[k] + transposed_matvec(local[k], adjoint)
+        onto.reverse()
+        return adjoint, torch.stack(onto), grad_figure, None, None, None
 
 
 @register_kl(SteeredPath, LangevinPath)

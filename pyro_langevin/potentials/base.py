@@ -59,6 +59,9 @@ class Potential(PyroModule):
     def forward(self, z: Tensor) -> Tensor:
         return self.energy(z)
 
+    def initialise(self, points: Tensor) -> None:
+        """Start from a sample of states ``(n, dim)``; potentials without free shape do nothing."""
+
     def read(self) -> Energy:
         """The energy with its parameters read once, for use on many points.
 

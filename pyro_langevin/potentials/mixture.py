@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 from torch.nn import Parameter
-from torch.nn.functional import softplus
 
 from pyro_langevin.potentials.base import LocalExpansion, Potential
 
@@ -42,22 +41,24 @@ class MixturePotential(Potential):
         self.components = components
         self.centres = Parameter(spread * torch.randn(components, dim))
         self.logits = Parameter(torch.zeros(components))
-        # P = A A^T with A lower triangular; the diagonal is kept positive through softplus.
-        self._raw_diagonal = Parameter(torch.full((components, dim), math.log(math.expm1(1.0 / width))))
-        self._below_diagonal = Parameter(torch.zeros(components, dim, dim))
+        # P = A A^T with A lower triangular: its diagonal in logarithms, the rest relative to the diagonal
+        self.log_sharpness = Parameter(torch.full((components, dim), -math.log(width)))
+        self.skew = Parameter(torch.zeros(components, dim, dim))
 
     @torch.no_grad()
-    def set_components(self, centres: Tensor, widths: Tensor, weights: Tensor) -> None:
-        """Place the components: centres ``(components, dim)``, isotropic widths and weights ``(components,)``."""
+    def initialise(self, points: Tensor) -> None:
+        """Place the components on a sample of states, ``(n, dim)``."""
+        centres, widths, weights = cluster(points, self.components)
         self.centres.copy_(centres)
-        self.logits.copy_(weights.clamp_min(1e-8).log())
-        inverse = (1.0 / widths).to(self._raw_diagonal)
-        self._raw_diagonal.copy_((inverse + torch.log(-torch.expm1(-inverse)))[:, None].expand_as(self._raw_diagonal))
-        self._below_diagonal.zero_()
+        self.logits.copy_(weights.clamp_min(1e-3).log())
+        self.log_sharpness.copy_(-widths.log()[:, None].expand_as(self.log_sharpness))
+        self.skew.zero_()
 
     def read(self) -> MixtureEnergy:
-        factor = torch.diag_embed(softplus(self._raw_diagonal)) + self._below_diagonal.tril(-1)
-        log_normaliser = factor.diagonal(dim1=-2, dim2=-1).log().sum(-1) - 0.5 * self.dim * math.log(2 * math.pi)
+        log_sharpness = self.log_sharpness
+        unit = torch.eye(self.dim, dtype=log_sharpness.dtype, device=log_sharpness.device)
+        factor = log_sharpness.exp().unsqueeze(-1) * (unit + self.skew.tril(-1))
+        log_normaliser = log_sharpness.sum(-1) - 0.5 * self.dim * math.log(2 * math.pi)
         log_weight = torch.log_softmax(self.logits, -1) + log_normaliser
         return MixtureEnergy(self.centres + 0.0, factor @ factor.mT, log_weight)
 
@@ -124,3 +125,23 @@ class MixtureEnergy:
             + 2.0 * (hessian * (metric * gradient).unsqueeze(-2)).sum(-1)
         )
         return LocalExpansion(gradient, hessian, laplacian_gradient)
+
+
+def cluster(points: Tensor, components: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Centres ``(components, dim)``, isotropic widths and shares ``(components,)`` of points, by k-means."""
+    sample = points[torch.randperm(len(points))[:5000]]
+    # spread the seeds: each is a point far from those chosen before (k-means++)
+    centres = sample[:1]
+    for _ in range(components - 1):
+        distance = torch.cdist(sample, centres).amin(1).square().clamp_min(1e-12)
+        centres = torch.cat([centres, sample[torch.multinomial(distance, 1)]])
+    for _ in range(20):
+        member = torch.cdist(sample, centres).argmin(1)
+        share = torch.nn.functional.one_hot(member, components).to(sample)
+        count = share.sum(0).clamp_min(1e-6)
+        centres = torch.where((count > 0.5)[:, None], (share.mT @ sample) / count[:, None], centres)
+    variance = (share * torch.cdist(sample, centres).square()).sum(0) / count / points.shape[-1]
+    # neighbours overlap, so that the density starts without ripples between centres of one cloud
+    spacing = torch.cdist(centres, centres).fill_diagonal_(math.inf).amin(1) if components > 1 else torch.ones(1)
+    widths = torch.maximum(variance.sqrt(), 0.7 * spacing.clamp_max(1.0)).clamp_min(0.05)
+    return centres, widths, count / count.sum()

@@ -44,6 +44,10 @@ class NeuralPotential(Potential):
         self.bias = nn.Parameter(-(steepness * (4.0 * torch.rand(hidden, 1) - 2.0)).squeeze(-1))
         self.height = nn.Parameter(torch.zeros(hidden))
 
+    def initialise(self, points: Tensor) -> None:
+        """Place the reference on a sample of states, ``(n, dim)``."""
+        self.reference.initialise(points)
+
     def read(self) -> NeuralEnergy:
         return NeuralEnergy(self.weight.mT, self.bias + 0.0, self.height + 0.0, self.reference.read())
 

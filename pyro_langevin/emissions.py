@@ -1,0 +1,102 @@
+"""Emissions: from latent states to the distribution of the observed values."""
+
+from __future__ import annotations
+
+import math
+
+import pyro
+import pyro.distributions as dist
+import torch
+from pyro.nn import PyroModule, PyroParam
+from torch import Tensor, nn
+from torch.distributions import constraints
+
+from pyro_langevin.observations import Observations
+
+
+class GaussianEmission(PyroModule):
+    """Gaussian observations of a decoded latent state, with learned noise per channel.
+
+    Args:
+        latent_dim: Dimension of the latent state.
+        obs_dim: Number of channels.
+        decoder: Module from ``(*, latent_dim)`` to ``(*, obs_dim)``; linear when omitted.
+
+    Attributes:
+        noise: Standard deviation ``(obs_dim,)`` in data units.
+    """
+
+    def __init__(self, latent_dim: int, obs_dim: int, *, decoder: nn.Module | None = None) -> None:
+        super().__init__()
+        if latent_dim < 1 or obs_dim < 1:
+            raise ValueError(
+                f"GaussianEmission: latent_dim and obs_dim must be at least 1, got {latent_dim} and {obs_dim}"
+            )
+        self.latent_dim, self.obs_dim = latent_dim, obs_dim
+        self.decoder = nn.Linear(latent_dim, obs_dim) if decoder is None else decoder
+        self.noise = PyroParam(torch.ones(obs_dim), constraint=constraints.positive)
+
+    @torch.no_grad()
+    def initialise(self, observations: Observations) -> Tensor:
+        """Start from the data's principal axes; only a linear decoder is set.
+
+        The latent then has about unit variance along each axis, and the noise starts at the roughness of
+        neighbouring observations.
+
+        Returns:
+            Map ``(latent_dim, obs_dim)`` from centred values to latent scores.
+        """
+        mask = observations.mask.to(observations.values)
+        count = mask.sum((0, 1)).clamp_min(1)
+        mean = observations.values.sum((0, 1)) / count
+        centred = (observations.values - mean) * mask
+        deviation = (centred.square().sum((0, 1)) / count).sqrt()
+        rows = (centred / deviation)[mask.bool().any(-1)]
+        axes, spread, _ = torch.linalg.svd(rows.T @ rows / len(rows))
+        n_axes = min(self.latent_dim, self.obs_dim)
+        scale = spread[:n_axes].clamp_min(1e-6).sqrt()
+        both = mask[:, 1:] * mask[:, :-1]
+        jump = (centred.diff(dim=1).square() * both).sum((0, 1)) / (2.0 * both.sum((0, 1)).clamp_min(1))
+        roughness = torch.minimum(0.8 * jump.sqrt(), 0.7 * deviation).clamp_min(0.05 * deviation)
+        self.noise = torch.where(both.sum((0, 1)) > 0, roughness, 0.5 * deviation)
+        inverse = torch.zeros(self.latent_dim, self.obs_dim)
+        inverse[:n_axes] = (axes[:, :n_axes] / scale).T / deviation
+        if isinstance(self.decoder, nn.Linear):
+            self.decoder.bias.copy_(mean)
+            self.decoder.weight.zero_()
+            self.decoder.weight[:, :n_axes] = axes[:, :n_axes] * scale * deviation.unsqueeze(-1)
+            if self.latent_dim > self.obs_dim:
+                extra = self.decoder.weight[:, n_axes:]
+                extra.copy_(0.1 * deviation.unsqueeze(-1) * torch.randn_like(extra))
+        return inverse
+
+    def check(self, observations: Observations) -> None:
+        """Refuse observations with another number of channels."""
+        if observations.obs_dim != self.obs_dim:
+            raise ValueError(
+                f"observations: expected (series, time, {self.obs_dim}), got "
+                f"{tuple(observations.values.shape)}; build the emission with obs_dim={observations.obs_dim} "
+                "or check the axes"
+            )
+
+    def mean(self, z: Tensor) -> Tensor:
+        """Mean emission in data units, ``(*, obs_dim)``."""
+        return self.decoder(z)
+
+    def log_likelihood(self, z: Tensor, values: Tensor, mask: Tensor) -> Tensor:
+        """Log likelihood ``(*batch,)`` of values ``(*batch, obs_dim)`` where the mask is True, given ``z``.
+
+        All arguments broadcast over the batch.
+        """
+        noise = self.noise
+        error = (values - self.mean(z)) / noise
+        per_channel = -0.5 * error.square() - noise.log() - 0.5 * math.log(2.0 * math.pi)
+        return torch.where(mask, per_channel, 0.0).sum(-1)
+
+    def observe(self, z: Tensor, observations: Observations) -> None:
+        """Sample site ``y`` given states at the observation times, ``(*particles, series, time, latent_dim)``."""
+        self.check(observations)
+        pyro.module("decoder", self.decoder)
+        noise = self.noise
+        likelihood = dist.Normal(self.mean(z), noise).mask(observations.mask).to_event(2)
+        pyro.sample("y", likelihood, obs=observations.values)

@@ -1,0 +1,62 @@
+"""What the amortised guides share: a model that is held but not owned, an encoder and a message head."""
+
+from __future__ import annotations
+
+import pyro
+import torch
+from pyro.nn import PyroModule
+from torch import Tensor
+
+from pyro_langevin.encoders import RecurrentEncoder
+from pyro_langevin.guides.messages import MessageHead, StepOutputs, standardised
+from pyro_langevin.model import LangevinModel
+from pyro_langevin.observations import Observations
+from pyro_langevin.time_grid import TimeGrid
+
+
+class AmortisedGuide(PyroModule):
+    """Base of guides that read a whole series with an encoder and say something about every step.
+
+    Args:
+        model: The model; held as ``(model,)`` so that its parameters are registered once, by the model.
+        encoder: Observations to contexts.
+        hidden: Width of the message head.
+    """
+
+    def __init__(self, model: LangevinModel, encoder: RecurrentEncoder, *, hidden: int = 96) -> None:
+        super().__init__()
+        if encoder.obs_dim != model.emission.obs_dim:
+            raise ValueError(
+                f"{type(self).__name__}: the encoder reads {encoder.obs_dim} channels, the emission has "
+                f"{model.emission.obs_dim}; build both with the same obs_dim"
+            )
+        self._model = (model,)
+        self.encoder = encoder
+        self.head = MessageHead(encoder.context_dim, model.dynamics.dim, encoder.obs_dim, hidden)
+
+    @property
+    def model(self) -> LangevinModel:
+        """The model that this guide is for."""
+        return self._model[0]
+
+    def initialise(self, observations: Observations, scores: Tensor) -> None:
+        """Start from the data and from the model's map of centred values to latent scores."""
+        self.encoder.initialise(observations)
+        self.head.initialise(scores * self.encoder.scale)
+
+    def share(self, other: AmortisedGuide) -> None:
+        """Take over encoder and message head of another guide, whose training then goes on here."""
+        self.encoder, self.head = other.encoder, other.head
+
+    def outputs(self, observations: Observations, grid: TimeGrid) -> StepOutputs:
+        """Encoder and head, read on a grid."""
+        pyro.module("encoder", self.encoder)
+        pyro.module("message_head", self.head)
+        values = standardised(observations, self.encoder.shift, self.encoder.scale)
+        return self.head(values, self.encoder(observations), grid)
+
+    def noise_unit(self, observations: Observations, grid: TimeGrid) -> Tensor:
+        """Free diffusion over the interval of each step, ``sqrt(2 D gap)``, ``(n_steps, series, 1 or dim)``."""
+        diffusion = torch.as_tensor(self.model.dynamics.diffusion)
+        gaps = observations.times.diff(dim=-1).gather(-1, grid.interval).movedim(-1, 0)
+        return (2.0 * diffusion * gaps.to(observations.values).unsqueeze(-1)).sqrt()

@@ -1,0 +1,111 @@
+"""From contexts at the observation times to one Gaussian message at every inner step."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from pyro_langevin.observations import Observations
+from pyro_langevin.time_grid import TimeGrid
+
+
+@dataclass(frozen=True, eq=False)
+class StepOutputs:
+    """What the observations say about the path, time leftmost.
+
+    Attributes:
+        first_loc: ``(*batch, dim)``, where the path starts.
+        first_scale: ``(*batch, dim)``.
+        centre: ``(n_steps, *batch, dim)``, where the state after each step should be.
+        root: ``(n_steps, *batch, dim, dim)``, lower triangular; ``root @ root.T`` is the message's precision in
+            units of ``1 / (2 D gap)``, so that gains do not change with the learned diffusion.
+        memory: ``(n_steps, *batch, dim)`` in (0, 1), extra decay of a Gauss-Markov path's residual.
+    """
+
+    first_loc: Tensor
+    first_scale: Tensor
+    centre: Tensor
+    root: Tensor
+    memory: Tensor
+
+
+class MessageHead(nn.Module):
+    """Network from contexts to messages, continuous in the position within an observation interval.
+
+    It can therefore be read on any grid: refining the step needs no new guide.
+
+    Args:
+        context_dim: Width of the encoder's context.
+        latent_dim: Dimension of the state.
+        obs_dim: Number of channels; their values reach the messages directly as well.
+        hidden: Width of the hidden layer.
+    """
+
+    def __init__(self, context_dim: int, latent_dim: int, obs_dim: int, hidden: int = 96) -> None:
+        super().__init__()
+        self.latent_dim = latent_dim
+        self.direct = nn.Linear(obs_dim, latent_dim, bias=False)
+        self.place = nn.Linear(context_dim, latent_dim)
+        self.first = nn.Linear(context_dim, 2 * latent_dim)
+        self.interval = nn.Linear(2 * context_dim + 2 * latent_dim, hidden)
+        self.position = nn.Linear(4, hidden, bias=False)
+        n_below = latent_dim * (latent_dim - 1) // 2
+        self.sizes = [latent_dim, latent_dim, n_below, latent_dim]
+        self.output = nn.Linear(hidden, sum(self.sizes))
+        for layer in (self.place, self.first, self.output):
+            nn.init.normal_(layer.weight, std=1e-2)
+            nn.init.zeros_(layer.bias)
+
+    @torch.no_grad()
+    def initialise(self, scores: Tensor) -> None:
+        """Start from ``(latent_dim, obs_dim)``, the map from standardised values to latent scores."""
+        self.direct.weight.copy_(scores)
+
+    def forward(self, values: Tensor, context: Tensor, grid: TimeGrid) -> StepOutputs:
+        """Messages on a grid.
+
+        Args:
+            values: Standardised observations, 0 where missing, ``(series, time, obs_dim)``.
+            context: ``(series, time, context_dim)``.
+            grid: Grid over the same series.
+        """
+        target = self.direct(values) + self.place(context)
+        offset, log_scale = self.first(context[:, 0]).chunk(2, -1)
+        before, after = target[:, :-1], target[:, 1:]
+        pair = self.interval(torch.cat([context[:, :-1], context[:, 1:], before, after], -1))
+        fraction = grid.fraction.to(values)
+        interval = grid.interval.to(values.device)
+        features = self._features(fraction)
+        hidden = nn.functional.silu(_gathered(pair, interval) + self.position(features))
+        bump, log_diagonal, below, decay = self.output(hidden).split(self.sizes, -1)
+        along = fraction.unsqueeze(-1)
+        line = _gathered(before, interval) * (1.0 - along) + _gathered(after, interval) * along
+        centre = line + 4.0 * along * (1.0 - along) * bump
+        # silent-ish between observations, outspoken at them
+        start = 1.5 * features[..., 3:] - 1.0
+        root = torch.diag_embed((log_diagonal + start).clamp(-12.0, 8.0).exp())
+        if self.latent_dim > 1:
+            rows, columns = torch.tril_indices(self.latent_dim, self.latent_dim, -1, device=root.device)
+            root = root.clone()
+            root[..., rows, columns] = below * root.diagonal(dim1=-2, dim2=-1)[..., rows]
+        memory = torch.sigmoid(decay + 2.0)
+        steps_first = (part.movedim(1, 0) for part in (centre, root, memory))
+        return StepOutputs(target[:, 0] + offset, (log_scale - 1.5).exp(), *steps_first)
+
+    @staticmethod
+    def _features(fraction: Tensor) -> Tensor:
+        at_observation = (fraction == 1.0).to(fraction)
+        return torch.stack([fraction, fraction.square(), 4.0 * fraction * (1.0 - fraction), at_observation], -1)
+
+
+def standardised(observations: Observations, shift: Tensor, scale: Tensor) -> Tensor:
+    """Values in standard units, 0 where missing."""
+    return (observations.values - shift) / scale * observations.mask
+
+
+def _gathered(per_interval: Tensor, interval: Tensor) -> Tensor:
+    """Rows ``(series, interval, *)`` repeated onto steps ``(series, n_steps, *)``."""
+    index = interval.unsqueeze(-1).expand(*interval.shape, per_interval.shape[-1])
+    return per_interval.gather(1, index)

@@ -1,0 +1,103 @@
+"""A Langevin path observed through an emission: the model most users want."""
+
+from __future__ import annotations
+
+import pyro
+import torch
+from pyro import poutine
+from pyro.nn import PyroModule
+from torch import Tensor
+
+from pyro_langevin.dynamics import Overdamped
+from pyro_langevin.emissions import GaussianEmission
+from pyro_langevin.initial import MixtureInitial
+from pyro_langevin.observations import Observations
+from pyro_langevin.paths import LangevinPath
+from pyro_langevin.time_grid import TimeGrid
+
+
+class LangevinModel(PyroModule):
+    """Pyro model: independent series, each a Langevin path ``z`` seen through an emission ``y``.
+
+    Args:
+        dynamics: Prior dynamics with the learned potential.
+        emission: Distribution of the observations given the states at their times.
+        initial: Callable that gives the distribution of a first state; a learned Gaussian mixture when
+            omitted.
+        max_step: Largest inner step in the data's time unit. When omitted, :func:`~pyro_langevin.fit` chooses
+            it from the stiffness of the learned wells, and before that there is one step per observation.
+
+    Attributes:
+        annealing: Factor on the path's terms of the ELBO, raised from near 0 to 1 early in training.
+    """
+
+    def __init__(
+        self,
+        dynamics: Overdamped,
+        emission: GaussianEmission,
+        *,
+        initial: MixtureInitial | None = None,
+        max_step: float | None = None,
+    ) -> None:
+        super().__init__()
+        if dynamics.dim != emission.latent_dim:
+            raise ValueError(
+                f"LangevinModel: the dynamics have dimension {dynamics.dim}, the emission expects latent_dim "
+                f"{emission.latent_dim}; build both with the same dimension"
+            )
+        self.dynamics, self.emission = dynamics, emission
+        self.initial = MixtureInitial(dynamics.dim) if initial is None else initial
+        self.max_step = max_step
+        self.annealing = 1.0
+
+    def initialise(self, observations: Observations) -> Tensor:
+        """Start emission, potential and first state from the data.
+
+        Returns:
+            Map ``(latent_dim, obs_dim)`` from centred values to latent scores, for the guide's start.
+        """
+        self.emission.check(observations)
+        scores = self.emission.initialise(observations)
+        complete = observations.mask.all(-1)
+        values = observations.values[complete] if bool(complete.any()) else observations.values.flatten(0, 1)
+        points = (values - values.mean(0)) @ scores.mT
+        self.dynamics.potential.initialise(points)
+        self.initial.initialise(points)
+        return scores
+
+    def grid(self, observations: Observations) -> TimeGrid:
+        """The times that a path of these observations lives on."""
+        return TimeGrid.from_observations(observations, max_step=self.max_step)
+
+    def forward(self, observations: Observations, n_series: int | None = None) -> Tensor:
+        """The generative program.
+
+        Args:
+            observations: A batch of series.
+            n_series: Number of series that the batch stands for; its ELBO is scaled to it.
+
+        Returns:
+            States at the observation times, ``(*particles, series, time, latent_dim)``.
+        """
+        grid = self.grid(observations)
+        with series_plate(observations, n_series):
+            with poutine.scale(scale=self.annealing):
+                z = pyro.sample("z", LangevinPath(self.dynamics, self.initial(), grid))
+            states = at_observations(z, grid)
+            self.emission.observe(states, observations)
+        return states
+
+
+def series_plate(observations: Observations, n_series: int | None) -> pyro.plate:
+    """The plate over series, scaled to ``n_series`` when the batch is a subsample."""
+    size = observations.n_series
+    indices = torch.arange(size, device=observations.values.device)
+    return pyro.plate("series", size if n_series is None else n_series, subsample=indices, dim=-1)
+
+
+def at_observations(z: Tensor, grid: TimeGrid) -> Tensor:
+    """States of paths ``(*particles, series, point, dim)`` at the observation times."""
+    index = grid.observed_index.to(z.device)
+    if bool((index == index[:1]).all()):
+        return z.index_select(-2, index[0])
+    return z.gather(-2, index.unsqueeze(-1).expand(*z.shape[:-2], index.shape[-1], z.shape[-1]))
