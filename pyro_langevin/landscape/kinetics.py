@@ -1,0 +1,128 @@
+"""Kinetics of the continuous dynamics on a landscape."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from pyro_langevin.landscape.finite_volume import (
+    CoreFunction,
+    GridCores,
+    core_fluxes,
+    make_generator,
+    passage_times,
+    timescales,
+)
+from pyro_langevin.landscape.quadrature import core_fluxes_1d, occupancy_1d, passage_times_1d, timescales_1d
+from pyro_langevin.landscape.states import Landscape
+from pyro_langevin.landscape.stationary import occupancy_on_grid
+from pyro_langevin.landscape.surface import Floats, LandscapeError
+
+_HEIGHT = 15.0  # kT: cells above hold less than e^-15 of the probability of the deepest
+
+
+@dataclass(frozen=True, eq=False)
+class Kinetics:
+    """Kinetics of overdamped dynamics in continuous time; ``n`` states, times in the unit of the diffusion.
+
+    Attributes:
+        occupancy: Probability of each basin under the Boltzmann law, ``(n,)``.
+        timescale: Slowest implied timescales of the generator, ``(k,)``, the slowest first.
+        mfpt: Mean first-passage time from the minimum of i to j, ``(n, n)``: to the point of the minimum in
+            one dimension, to the core in more; zero on the diagonal.
+        rate: Transitions from i to j per time with i the core visited last, ``(n, n)``.
+        dwell: Mean time with i the core visited last, ``1 / sum_j rate_ij``, ``(n,)``; infinite for a single
+            state.
+    """
+
+    occupancy: Floats
+    timescale: Floats
+    mfpt: Floats
+    rate: Floats
+    dwell: Floats
+
+
+def continuous_kinetics(
+    landscape: Landscape, diffusion: ArrayLike, *, processes: int = 5, cores: CoreFunction | None = None
+) -> Kinetics:
+    """Kinetics of ``dz = -D grad(beta U) dt + sqrt(2 D) dW``.
+
+    One dimension: quadrature (1e-6). Two and three: finite volumes on the landscape's grid (O(h^2), of the
+    order of 1e-3). Dwells and rates count core-to-core transitions (Schütte's milestoning), free of
+    recrossings, exact for reversible dynamics.
+
+    Args:
+        landscape: The landscape.
+        diffusion: Scalar or one value a dimension, in latent units squared per time.
+        processes: Number of timescales.
+        cores: Core labels ``(m,)`` of points ``(m, dim)`` instead of the landscape's own, for two and three
+            dimensions.
+
+    Raises:
+        LandscapeError: On a diffusion that is not positive or of another shape, and in more than three
+            dimensions: use :func:`chain_kinetics` there, with a small step.
+    """
+    given = np.asarray(diffusion, dtype=np.float64)
+    if (
+        given.shape not in ((), (1,), (landscape.dim,))
+        or not (given > 0).all()
+        or not np.isfinite(given).all()
+    ):
+        raise LandscapeError(
+            f"kinetics: expected a positive diffusion, scalar or ({landscape.dim},), got {given.tolist()}"
+        )
+    along = np.broadcast_to(given, (landscape.dim,))
+    if landscape.dim == 1:
+        return _line(landscape, float(along[0]), processes)
+    if landscape.grid is None:
+        raise LandscapeError(
+            f"kinetics: expected at most 3 dimensions, got {landscape.dim}; "
+            "use chain_kinetics with a small step"
+        )
+    return _grid(landscape, along, processes, landscape.core if cores is None else cores)
+
+
+def _line(landscape: Landscape, diffusion: float, processes: int) -> Kinetics:
+    minima = landscape.minimum[:, 0]
+    flux, last = core_fluxes_1d(landscape, diffusion)
+    rate, dwell = rates_and_dwells(flux, last)
+    return Kinetics(
+        occupancy=occupancy_1d(landscape),
+        timescale=timescales_1d(landscape, diffusion, count=processes),
+        mfpt=passage_times_1d(landscape, diffusion, start=minima, target=minima),
+        rate=rate,
+        dwell=dwell,
+    )
+
+
+def _grid(landscape: Landscape, diffusion: Floats, processes: int, cores: CoreFunction) -> Kinetics:
+    grid, states = landscape.grid, landscape.n_states
+    assert grid is not None
+    start_cell = grid.nearest(landscape.minimum)
+    label = np.asarray(cores(grid.points), dtype=np.int64)
+    label[start_cell] = np.arange(states)  # a core narrower than a cell still has one
+    on_grid = GridCores(label.reshape(grid.energy.shape), cores)
+    free = make_generator(grid, diffusion, height=_HEIGHT)
+    cored = make_generator(grid, diffusion, height=_HEIGHT, cores=on_grid)
+    label = label[cored.cells]
+    flux, last = core_fluxes(cored, label, states=states)
+    rate, dwell = rates_and_dwells(flux, last)
+    start = np.searchsorted(cored.cells, start_cell)
+    return Kinetics(
+        occupancy=occupancy_on_grid(grid, states),
+        timescale=timescales(free, count=processes),
+        mfpt=passage_times(cored, label, start, states=states),
+        rate=rate,
+        dwell=dwell,
+    )
+
+
+def rates_and_dwells(flux: Floats, last: Floats) -> tuple[Floats, Floats]:
+    """Rates ``(n, n)`` and mean dwells ``(n,)`` from fluxes and probabilities of the last core."""
+    rate = flux / last[:, None]
+    out = rate.sum(-1)
+    dwell = np.full(len(last), np.inf)
+    np.divide(1.0, out, out=dwell, where=out > 0)
+    return rate, dwell

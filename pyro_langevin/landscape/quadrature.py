@@ -1,0 +1,103 @@
+"""Occupancy and kinetics in one dimension by quadrature."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.integrate import cumulative_trapezoid
+from scipy.interpolate import CubicSpline
+from scipy.linalg import eigh
+
+from pyro_langevin.landscape.states import Landscape
+from pyro_langevin.landscape.surface import Floats
+
+_SPARE = 6  # trial functions beyond the timescales wanted, for fast convergence
+_SWEEPS = 15
+_GAP_POINTS = 4001  # between two cores
+
+
+def occupancy_1d(landscape: Landscape) -> Floats:
+    """Probability of each state under the Boltzmann law, ``(n,)``."""
+    assert landscape.grid is not None
+    axis = landscape.grid.axes[0]
+    density = CubicSpline(axis, np.exp(-landscape.grid.energy))
+    ends = np.concatenate([axis[:1], landscape.saddle[:, 0], axis[-1:]])
+    parts = np.array([density.integrate(a, b) for a, b in zip(ends[:-1], ends[1:], strict=True)])
+    return np.asarray(parts / parts.sum())
+
+
+def passage_times_1d(landscape: Landscape, diffusion: float, *, start: Floats, target: Floats) -> Floats:
+    r"""Mean first-passage times between points, ``(len(start), len(target))``.
+
+    .. math:: T(a \to b) = \frac1D \int_a^b e^{\beta U(y)} \int_{-\infty}^y e^{-\beta U(x)} dx\,dy \qquad (a
+    < b)
+    """
+    assert landscape.grid is not None
+    axis, energy = landscape.grid.axes[0], landscape.grid.energy
+    weight = np.exp(-energy)
+    from_left = cumulative_trapezoid(weight, axis, initial=0.0)
+    from_right = cumulative_trapezoid(weight[::-1], -axis[::-1], initial=0.0)[::-1]
+    rising = CubicSpline(axis, from_left / weight)
+    falling = CubicSpline(axis, from_right / weight)
+    # each integral on its own: differences of one running integral would drown in the e^36 of the edges
+    result = np.array(
+        [[(rising if a <= b else falling).integrate(*sorted((a, b))) for b in target] for a in start]
+    )
+    return np.asarray(result / diffusion)
+
+
+def timescales_1d(landscape: Landscape, diffusion: float, *, count: int) -> Floats:
+    """Slowest implied timescales of the generator, ``(count,)``.
+
+    Inverse subspace iteration: the inverse of the generator is a double integral, exact for any barrier
+    height.
+    """
+    assert landscape.grid is not None
+    axis, energy = landscape.grid.axes[0], landscape.grid.energy
+    density = np.exp(-energy)
+    weight = density * np.gradient(axis)
+    density, weight = density / weight.sum(), weight / weight.sum()
+    spacing = axis[1] - axis[0]
+    middle = int(energy.argmin())
+    functions = np.polynomial.legendre.legvander(np.linspace(-1.0, 1.0, len(axis)), count + _SPARE)[:, 1:]
+    rates = np.empty(0)
+    for _ in range(_SWEEPS):
+        functions = functions - weight @ functions
+        flux = _running(functions * density[:, None], spacing)
+        # integrated from the nearer end, so that the tails keep their relative precision
+        flux[middle:] = -_running((functions * density[:, None])[middle:][::-1], spacing)[::-1]
+        solved = _running(-flux / (diffusion * density[:, None]), spacing)
+        solved = solved - weight @ solved
+        stiffness = solved.T @ (weight[:, None] * functions)
+        rates, mixing = eigh(0.5 * (stiffness + stiffness.T), solved.T @ (weight[:, None] * solved))
+        functions = solved @ mixing
+    return np.asarray(1.0 / rates[:count])
+
+
+def _running(values: Floats, spacing: float) -> Floats:
+    return np.asarray(cumulative_trapezoid(values, dx=spacing, axis=0, initial=0.0))
+
+
+def core_fluxes_1d(landscape: Landscape, diffusion: float) -> tuple[Floats, Floats]:
+    """Reactive flux between cores and probability that a core was the last one visited.
+
+    Returns:
+        Flux ``(n, n)`` (transitions from i to j per unit time, in equilibrium) and probability ``(n,)``.
+    """
+    assert landscape.grid is not None and landscape.core_edge is not None
+    axis, energy = landscape.grid.axes[0], landscape.grid.energy
+    count = landscape.n_states
+    reduced = CubicSpline(axis, energy)
+    density = CubicSpline(axis, np.exp(-energy))
+    edges = np.clip(landscape.core_edge, axis[0], axis[-1])
+    last = np.array([density.integrate(begin, end) for begin, end in edges])
+    flux = np.zeros((count, count))
+    for left in range(count - 1):
+        gap = np.linspace(edges[left, 1], edges[left + 1, 0], _GAP_POINTS)
+        resistance = cumulative_trapezoid(np.exp(reduced(gap)), gap, initial=0.0)
+        flux[left, left + 1] = flux[left + 1, left] = diffusion / resistance[-1]
+        share = np.exp(-reduced(gap))
+        towards = float(np.trapezoid(share * resistance / resistance[-1], gap))
+        last[left + 1] += towards
+        last[left] += float(np.trapezoid(share, gap)) - towards
+    total = float(density.integrate(axis[0], axis[-1]))
+    return flux / total, np.asarray(last / total)
