@@ -96,7 +96,6 @@ class GaussianEmission(PyroModule):
     def observe(self, z: Tensor, observations: Observations) -> None:
         """Sample site ``y`` given states at the observation times, ``(*particles, series, time, latent_dim)``."""
         self.check(observations)
-        pyro.module("decoder", self.decoder)
         noise = self.noise
         likelihood = dist.Normal(self.mean(z), noise).mask(observations.mask).to_event(2)
         pyro.sample("y", likelihood, obs=observations.values)

@@ -63,6 +63,7 @@ class LangevinModel(PyroModule):
         points = (values - values.mean(0)) @ scores.mT
         self.dynamics.potential.initialise(points)
         self.initial.initialise(points)
+        self.dynamics.initialise(_diffusion_scale(observations, scores))
         return scores
 
     def grid(self, observations: Observations) -> TimeGrid:
@@ -101,3 +102,15 @@ def at_observations(z: Tensor, grid: TimeGrid) -> Tensor:
     if bool((index == index[:1]).all()):
         return z.index_select(-2, index[0])
     return z.gather(-2, index.unsqueeze(-1).expand(*z.shape[:-2], index.shape[-1], z.shape[-1]))
+
+
+def _diffusion_scale(observations: Observations, scores: Tensor) -> float:
+    """Where the diffusion may start: a third of the latent variance per gap, less where neighbours hardly differ."""
+    gap = observations.typical_gap
+    both = (observations.mask[:, 1:] & observations.mask[:, :-1]).all(-1)
+    moves = (observations.values.diff(dim=1) @ scores.mT).square().mean(-1)
+    inside = observations.times.diff(dim=-1) < 1.5 * gap
+    seen = moves[both & inside]
+    if len(seen) == 0:
+        return 0.3 / gap
+    return min(0.3, 1.8 * float(seen.mean())) / gap

@@ -70,6 +70,12 @@ class Overdamped(PyroModule):
         """Diffusion ``temperature / friction``, scalar or ``(dim,)``, in latent units squared per time."""
         return self.temperature / self.friction
 
+    @torch.no_grad()
+    def initialise(self, diffusion: float) -> None:
+        """Start a learned friction so that the diffusion has this value; a given friction is kept."""
+        if self.learns_friction:
+            self.friction = torch.as_tensor(self.temperature) / diffusion
+
     def read(self) -> OverdampedDynamics:
         """These dynamics with every parameter read once, as a path uses them."""
         friction, temperature = self.friction, self.temperature

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pyro
 import torch
 from pyro.nn import PyroModule
 from torch import Tensor
@@ -50,8 +49,6 @@ class AmortisedGuide(PyroModule):
 
     def outputs(self, observations: Observations, grid: TimeGrid) -> StepOutputs:
         """Encoder and head, read on a grid."""
-        pyro.module("encoder", self.encoder)
-        pyro.module("message_head", self.head)
         values = standardised(observations, self.encoder.shift, self.encoder.scale)
         return self.head(values, self.encoder(observations), grid)
 

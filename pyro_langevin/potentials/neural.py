@@ -37,12 +37,19 @@ class NeuralPotential(Potential):
                 "build both with the same dim"
             )
         self.reference = MixturePotential(dim, 8 * dim) if reference is None else reference
-        # Ridges of random direction and place over the unit ball, where data are put by the emission's scaling.
-        direction = torch.nn.functional.normalize(torch.randn(hidden, dim), dim=-1)
-        steepness = 1.0 + 2.0 * torch.rand(hidden, 1)
-        self.weight = nn.Parameter(steepness * direction)
-        self.bias = nn.Parameter(-(steepness * (4.0 * torch.rand(hidden, 1) - 2.0)).squeeze(-1))
-        self.height = nn.Parameter(torch.zeros(hidden))
+        self.weight = nn.Parameter(torch.empty(hidden, dim))
+        self.bias = nn.Parameter(torch.empty(hidden))
+        self.height = nn.Parameter(torch.empty(hidden))
+        self.reset_parameters()
+
+    @torch.no_grad()
+    def reset_parameters(self) -> None:
+        """Draw the network anew: flat ridges of random direction and place over the unit ball."""
+        direction = torch.nn.functional.normalize(torch.randn_like(self.weight), dim=-1)
+        steepness = 1.0 + 2.0 * torch.rand(len(self.bias), 1)
+        self.weight.copy_(steepness * direction)
+        self.bias.copy_(-(steepness * (4.0 * torch.rand(len(self.bias), 1) - 2.0)).squeeze(-1))
+        self.height.zero_()
 
     def initialise(self, points: Tensor) -> None:
         """Place the reference on a sample of states, ``(n, dim)``."""

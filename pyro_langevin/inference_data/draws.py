@@ -1,0 +1,84 @@
+"""Draws of the posterior path, in chunks, reduced to what is kept."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pyro_langevin.landscape import Landscape, count_transitions
+from pyro_langevin.model import LangevinModel, at_observations
+from pyro_langevin.observations import Observations
+from pyro_langevin.paths import LangevinPath
+from pyro_langevin.training import FittedMember
+
+_NUMBERS_AT_ONCE = 20_000_000  # states of paths held in memory together
+
+
+@dataclass(frozen=True, eq=False)
+class PathDraws:
+    """Posterior draws of one fit, at the observation times.
+
+    Attributes:
+        z: ``(draw, series, time, dim)``, NaN beyond the end of a series.
+        log_p: ``(draw, series)``, log joint density of path and data.
+        log_q: ``(draw, series)``, log density of the guide.
+        state: ``(draw, series, time)``, basin, -1 beyond the end.
+        exposure: ``(draw, state)``, time by the core visited last, on the fine grid.
+        events: ``(draw, state, state)``, transitions between cores on the fine grid.
+    """
+
+    z: np.ndarray
+    log_p: np.ndarray
+    log_q: np.ndarray
+    state: np.ndarray
+    exposure: np.ndarray
+    events: np.ndarray
+
+
+@torch.no_grad()
+def sample_states(member: FittedMember, observations: Observations, *, most: int) -> np.ndarray:
+    """States of one posterior draw at the observation times, ``(n, dim)`` with ``n <= most``."""
+    z = at_observations(member.guide.path(observations).rsample(), member.model.grid(observations))
+    inside = _inside(observations)
+    states = z[inside]
+    return states[torch.randperm(len(states))[:most]].double().cpu().numpy()
+
+
+@torch.no_grad()
+def draw_paths(member: FittedMember, observations: Observations, landscape: Landscape, draws: int) -> PathDraws:
+    """Draw paths from the guide and count their transitions."""
+    model = member.model
+    grid = model.grid(observations)
+    posterior = member.guide.path(observations)
+    prior = LangevinPath(model.dynamics, model.initial(), grid)
+    durations = np.where(grid.step_mask.cpu(), grid.steps.cpu(), 0.0)
+    outside = ~_inside(observations).cpu().numpy()
+    chunk = max(1, _NUMBERS_AT_ONCE // (observations.n_series * grid.n_points * model.dynamics.dim))
+    parts: list[tuple[np.ndarray, ...]] = []
+    for begin in range(0, draws, chunk):
+        path = posterior.rsample(torch.Size([min(chunk, draws - begin)]))
+        at_times = at_observations(path, grid)
+        log_p = prior.log_prob(path) + _log_likelihood(model, at_times, observations)
+        core = landscape.core(path.double().cpu().numpy())
+        counts = count_transitions(core, durations, n_states=landscape.n_states, keep=1)
+        z = at_times.cpu().numpy()
+        state = landscape.basin(z.astype(np.float64)).astype(np.int8)
+        parts.append((
+            np.where(outside[..., None], np.nan, z), log_p.cpu().numpy(), posterior.log_prob(path).cpu().numpy(),
+            np.where(outside, np.int8(-1), state), counts.exposure, counts.events,
+        ))
+    return PathDraws(*(np.concatenate(part) for part in zip(*parts, strict=True)))
+
+
+def _inside(observations: Observations) -> Tensor:
+    """Rows before the padding, ``(series, time)``."""
+    rows = torch.arange(observations.n_times, device=observations.lengths.device)
+    return rows < observations.lengths[:, None]
+
+
+def _log_likelihood(model: LangevinModel, states: Tensor, observations: Observations) -> Tensor:
+    """Sum over the observations of each series, ``(draw, series)``."""
+    return model.emission.log_likelihood(states, observations.values, observations.mask).sum(-1)

@@ -1,0 +1,126 @@
+"""From a fit to draws with everything that the diagnostics need: torch to xarray, once."""
+
+from __future__ import annotations
+
+import json
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+import pyro
+import xarray as xr
+
+from pyro_langevin.diagnostics.states import align_states, relabel, relabel_path
+from pyro_langevin.inference_data.assemble import assemble
+from pyro_langevin.inference_data.draws import PathDraws, draw_paths, sample_states
+from pyro_langevin.inference_data.groups import (
+    data_groups,
+    kinetics_group,
+    landscape_group,
+    occupancy_group,
+    posterior_group,
+    states_group,
+)
+from pyro_langevin.landscape import find_landscape
+from pyro_langevin.observations import Observations
+from pyro_langevin.training import FitResult, FittedMember
+
+_STARTS = 20_000
+_OWN_STATES = ("states", "occupancy", "kinetics")
+
+
+def posterior(
+    result: FitResult, observations: Observations, *, draws: int = 100, merge_below: float = 1.0, seed: int = 0
+) -> Any:
+    """Draws from the fitted guides, with states, occupancies and kinetics, as ArviZ holds them.
+
+    ``chain`` is an independent fit, ``draw`` a draw of its guide. States of different fits are matched by overlap
+    in time. Times are in the data's unit.
+
+    Args:
+        result: From :func:`~pyro_langevin.fit`.
+        observations: The data to condition on, usually those of the fit.
+        draws: Draws a fit.
+        merge_below: Least depth of a state in kT; shallower basins belong to their neighbour.
+        seed: Seed of the draws.
+
+    Returns:
+        ArviZ ``InferenceData`` (before 1.0) or ``DataTree``, with the groups ``posterior``, ``states``, ``occupancy``,
+        ``kinetics``, ``state_path``, ``landscape``, ``sample_stats``, ``observed_data`` and ``constant_data``.
+
+    Raises:
+        LandscapeError: If a learned potential has no minimum that can be found.
+        ValueError: If the observations do not fit the model, or no draws are asked for.
+    """
+    if draws < 1:
+        raise ValueError(f"posterior: expected at least 1 draw, got {draws}")
+    pyro.set_rng_seed(seed)
+    fits: list[dict[str, xr.Dataset]] = []
+    warnings: list[str] = []
+    for member in result.members:
+        member.model.emission.check(observations)
+        device = next(member.model.parameters()).device
+        groups, found = _groups_of(member, observations.to(device=device), draws, merge_below)
+        fits.append(groups)
+        warnings += found
+    if result.interrupted:
+        warnings.append("training was interrupted: the figures are those of an unfinished fit")
+    names = {"chain": np.arange(len(fits)), "series": observations.series_names, "channel": observations.channels}
+    joined = {name: _joined([groups[name] for groups in fits], names) for name in fits[0]}
+    alignment = align_states(joined["occupancy"]["p_state"])
+    for name in _OWN_STATES:
+        joined[name] = relabel(joined[name], alignment)
+    joined["state_path"]["state"] = relabel_path(joined["state_path"]["state"], alignment)
+    attrs = {
+        "warnings": json.dumps(warnings),
+        "seeds": json.dumps([member.seed for member in result.members]),
+        "versions": json.dumps({p: version(p) for p in ("pyro-langevin", "pyro-ppl", "torch", "arviz")}),
+    }
+    return assemble({**joined, **data_groups(observations)}, attrs)
+
+
+def _groups_of(
+    member: FittedMember, observations: Observations, draws: int, merge_below: float
+) -> tuple[dict[str, xr.Dataset], list[str]]:
+    """All groups of one fit, in its own order of states."""
+    starts = sample_states(member, observations, most=_STARTS)
+    dynamics = member.model.dynamics
+    landscape = find_landscape(
+        dynamics.potential, starts, temperature=float(dynamics.temperature), merge_below=merge_below
+    )
+    paths = draw_paths(member, observations, landscape, draws)
+    kinetics, warnings = kinetics_group(member, observations, landscape, paths)
+    groups = {
+        "posterior": posterior_group(member.model, paths),
+        "states": states_group(member, landscape),
+        "occupancy": occupancy_group(paths, observations, landscape),
+        "kinetics": kinetics,
+        "state_path": xr.Dataset({"state": (("draw", "series", "time"), paths.state)}),
+        "landscape": landscape_group(member, landscape, starts),
+        "sample_stats": _statistics(member, paths),
+    }
+    return groups, warnings
+
+
+def _statistics(member: FittedMember, paths: PathDraws) -> xr.Dataset:
+    return xr.Dataset(
+        {
+            "log_p": (("draw", "series"), paths.log_p),
+            "log_q": (("draw", "series"), paths.log_q),
+            "loss": (("iteration",), np.asarray(member.loss)),
+        },
+        attrs={"restarts": member.restarts},
+    )
+
+
+def _joined(fits: list[xr.Dataset], names: dict[str, Any]) -> xr.Dataset:
+    """One group of all fits along ``chain``; states and iterations that a fit lacks are NaN."""
+    axes = {axis: max(fit.sizes.get(axis, 0) for fit in fits) for axis in ("state", "state_from", "state_to", "iteration")}
+    padded = [
+        fit.pad({axis: (0, size - fit.sizes[axis]) for axis, size in axes.items() if axis in fit.sizes})
+        if any(axis in fit.sizes and size > fit.sizes[axis] for axis, size in axes.items())
+        else fit
+        for fit in fits
+    ]
+    joined = xr.concat(padded, dim="chain", combine_attrs="override")
+    return joined.assign_coords({axis: values for axis, values in names.items() if axis in joined.dims})

@@ -1,0 +1,181 @@
+"""Fit a model and a guide to observations."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pyro
+import torch
+from torch import nn
+from tqdm import tqdm
+
+from pyro_langevin.guides import GaussMarkovGuide, SteeredGuide
+from pyro_langevin.model import LangevinModel
+from pyro_langevin.observations import Observations
+from pyro_langevin.training.checkpoint import (
+    describe_data,
+    describe_parameters,
+    load_checkpoint,
+    require_match,
+)
+from pyro_langevin.training.errors import TrainingError
+from pyro_langevin.training.loop import Trainer
+from pyro_langevin.training.phases import can_be_exact, plan
+from pyro_langevin.training.result import FitResult, FittedMember
+
+
+def fit(
+    model: LangevinModel,
+    guide: SteeredGuide | GaussMarkovGuide,
+    observations: Observations,
+    *,
+    steps: int = 600,
+    seeds: int | Iterable[int] = 1,
+    learning_rate: float = 5e-3,
+    batch_size: int = 64,
+    window: int | None = None,
+    kl_annealing: int = 0,
+    exact: bool = True,
+    device: str = "auto",
+    checkpoint: str | Path | None = None,
+    resume: bool = False,
+    progress: bool = True,
+) -> FitResult:
+    """Fit by stochastic variational inference, from data-driven starting values.
+
+    A third of the steps trains model and guide on the ELBO. In one latent dimension the model is then finished
+    on its exact evidence, where the guide cannot bias rates and barriers, and the guide is trained on for the
+    finished model; in more dimensions the ELBO goes on. A non-finite loss or gradient returns to the last good
+    state at half the learning rate. Ctrl-C ends training; what is fitted is returned and, with ``checkpoint``,
+    saved.
+
+    Args:
+        model: The model; trained in place for the first seed.
+        guide: Its guide; trained in place for the first seed.
+        observations: The data.
+        steps: Optimiser steps a seed; a phase ends earlier once its loss is on a plateau.
+        seeds: How many independent fits, or their seeds. Only several can show how sure the fit itself is.
+        learning_rate: Peak learning rate of the guide; the few parameters of the model get four times that.
+        batch_size: Windows a step.
+        window: Observations a window; by default as many as keep the loop over inner steps short.
+        kl_annealing: Steps over which the prior's weight in the ELBO rises from a tenth to one. Off by default:
+            starting values come from the data, and a weak prior lets the noise collapse and the diffusion grow,
+            which takes long to mend.
+        exact: Finish a model with a one-dimensional state on its exact evidence.
+        device: "auto" (CUDA where it is there), "cpu", "cuda" or another torch device.
+        checkpoint: File that the state of the fit is saved to.
+        resume: Continue from ``checkpoint``, exactly where it stopped.
+        progress: Show a progress bar.
+
+    Returns:
+        The fits of all seeds.
+
+    Raises:
+        TrainingError: If the loss cannot be kept finite, or the device is not there.
+        CheckpointError: If a checkpoint cannot be written, read or does not match.
+        ValueError: If the observations do not fit the model.
+    """
+    model.emission.check(observations)
+    chosen = _seeds(seeds)
+    if steps < 3:
+        raise ValueError(f"fit: expected at least 3 steps, got {steps}")
+    place = _device(device)
+    data = observations.to(device=place)
+    phases = plan(model, steps, learning_rate, exact and can_be_exact(model))
+    identity = {
+        "model": describe_parameters(model, guide),
+        "data": describe_data(observations),
+        "settings": repr((phases, chosen, batch_size, window, kl_annealing, model.max_step)),
+    }
+    path = None if checkpoint is None else Path(checkpoint)
+    header: dict[str, Any] = {"identity": identity, "finished": []}
+    current = None
+    if resume:
+        if path is None:
+            raise ValueError("fit: resume=True needs checkpoint=FILE to continue from")
+        saved = load_checkpoint(path)
+        require_match(saved["identity"], identity, path)
+        header["finished"], current = saved["finished"], saved["current"]
+
+    adapt_step = model.max_step is None
+    pristine = copy.deepcopy((model, guide))
+    members: list[FittedMember] = []
+    interrupted = False
+    bar = tqdm(total=steps * len(chosen), disable=not progress, smoothing=0.05)
+    try:
+        for number, seed in enumerate(chosen):
+            own = (model, guide) if number == 0 else _fresh(pristine)
+            trainer = Trainer(
+                *_started(*own, data, seed, place),
+                data,
+                phases=phases,
+                batch_size=batch_size,
+                window=window,
+                kl_annealing=kl_annealing,
+                adapt_step=adapt_step,
+                checkpoint=path,
+                header=header,
+            )
+            member = FittedMember(seed, *own)
+            if number < len(header["finished"]):
+                trainer.restore(header["finished"][number])
+                bar.update(steps)
+            else:
+                if current is not None:
+                    trainer.restore(current)
+                    bar.update(len(trainer.progress.loss))
+                    current = None
+                try:
+                    trainer.run(bar)
+                except KeyboardInterrupt:
+                    interrupted = True
+                if not interrupted:
+                    header["finished"].append({**trainer.state(), "optimizer": None})
+                trainer.save()
+            done = trainer.progress
+            members.append(FittedMember(member.seed, *own, done.loss, done.phase_names, done.restarts))
+            if interrupted:
+                break
+    finally:
+        bar.close()
+    return FitResult(members, interrupted)
+
+
+def _seeds(seeds: int | Iterable[int]) -> list[int]:
+    chosen = list(range(seeds)) if isinstance(seeds, int) else list(seeds)
+    if not chosen or len(set(chosen)) < len(chosen):
+        raise ValueError(f"fit: expected at least one seed and no seed twice, got {seeds}")
+    return chosen
+
+
+def _device(device: str) -> torch.device:
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        raise TrainingError('fit: device "cuda" was asked for, but there is none; use device="auto" or "cpu"')
+    return torch.device(device)
+
+
+def _fresh(pristine: tuple[LangevinModel, Any]) -> tuple[LangevinModel, Any]:
+    """A copy with newly drawn random parameters, guide and model still belonging together."""
+    model, guide = copy.deepcopy(pristine)
+    for module in (*model.modules(), *guide.modules()):
+        reset = getattr(module, "reset_parameters", None)
+        if callable(reset):
+            reset()
+    return model, guide
+
+
+def _started(
+    model: LangevinModel, guide: Any, data: Observations, seed: int, device: torch.device
+) -> tuple[LangevinModel, Any]:
+    """Model and guide on the device, started from the data under a seed."""
+    pyro.set_rng_seed(seed)
+    modules: tuple[nn.Module, nn.Module] = (model.cpu(), guide.cpu())
+    guide.initialise(data.to(device="cpu"), model.initialise(data.to(device="cpu")))
+    for module in modules:
+        module.to(device)
+    return model, guide

@@ -1,0 +1,248 @@
+"""The training loop of one fit: schedule, clipping, recovery, checkpoints."""
+
+from __future__ import annotations
+
+import copy
+import math
+import warnings
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.utils import clip_grad_norm_
+from tqdm import tqdm
+
+from pyro_langevin.guides import SteeredGuide
+from pyro_langevin.model import LangevinModel
+from pyro_langevin.observations import Observations
+from pyro_langevin.training.checkpoint import save_checkpoint
+from pyro_langevin.training.errors import TrainingError
+from pyro_langevin.training.phases import (
+    Phase,
+    can_be_exact,
+    choose_max_step,
+    objective,
+    parameters,
+    release,
+    window_length,
+)
+
+_CLIP = 50.0
+_WARM_UP = 20
+_SNAPSHOT_EVERY = 25
+_MOST_RESTARTS = 8
+_PLATEAU = 100  # steps over which a mean must fall for training to go on at full rate
+_LAST_SHARE = 0.4  # share of a phase's steps in which the rate falls to zero
+
+
+@dataclass
+class Progress:
+    """Where a fit stands; all of it goes into a checkpoint.
+
+    Attributes:
+        phase: Index of the phase.
+        step: Steps done in it.
+        decay_from: Step at which the learning rate began to fall.
+        rate: Factor on the learning rate, lowered at every restart.
+        restarts: Returns to the last good state.
+        loss: Loss per observed value at every step so far.
+        phase_names: The phase of every step so far.
+    """
+
+    phase: int = 0
+    step: int = 0
+    decay_from: int | None = None
+    rate: float = 1.0
+    restarts: int = 0
+    loss: list[float] = field(default_factory=list)
+    phase_names: list[str] = field(default_factory=list)
+
+
+class Trainer:
+    """Trains one model and guide through its phases.
+
+    Args:
+        model: The model, initialised.
+        guide: The guide, initialised.
+        observations: All data, on the model's device.
+        phases: The plan.
+        batch_size: Windows a step.
+        window: Observations a window; chosen per phase when None.
+        kl_annealing: Steps over which the path's terms of the bound are raised from a tenth to one.
+        adapt_step: Whether ``max_step`` is ours to choose.
+        checkpoint: Where to save, with what is to be saved beside the fit's own state.
+        header: Identity of data, model and settings, and the fits that are finished.
+    """
+
+    def __init__(
+        self,
+        model: LangevinModel,
+        guide: SteeredGuide,
+        observations: Observations,
+        *,
+        phases: list[Phase],
+        batch_size: int,
+        window: int | None,
+        kl_annealing: int,
+        adapt_step: bool,
+        checkpoint: Path | None,
+        header: dict[str, Any],
+    ) -> None:
+        self.model, self.guide, self.observations = model, guide, observations
+        self.phases, self.batch_size, self.window = phases, batch_size, window
+        self.kl_annealing, self.adapt_step = kl_annealing, adapt_step
+        self.checkpoint, self.header = checkpoint, header
+        self.progress = Progress()
+        self._optimizer_state: dict[str, Any] | None = None
+
+    def state(self) -> dict[str, Any]:
+        """Everything needed to go on exactly."""
+        return {
+            "model": copy.deepcopy(self.model.state_dict()),
+            "guide": copy.deepcopy(self.guide.state_dict()),
+            "max_step": self.model.max_step,
+            "optimizer": copy.deepcopy(self._optimizer_state),
+            "progress": copy.deepcopy(self.progress.__dict__),
+            "random": torch.get_rng_state(),
+        }
+
+    def restore(self, state: dict[str, Any], *, random: bool = True) -> None:
+        """Go back to a state."""
+        self.model.load_state_dict(state["model"])
+        self.guide.load_state_dict(state["guide"])
+        self.model.max_step = state["max_step"]
+        self._optimizer_state = state["optimizer"]
+        self.progress = Progress(**copy.deepcopy(state["progress"]))
+        if random:
+            torch.set_rng_state(state["random"])
+
+    def save(self) -> None:
+        """Write a checkpoint, if one is wanted."""
+        if self.checkpoint is not None:
+            save_checkpoint(self.checkpoint, {**self.header, "current": self.state()})
+
+    def run(self, bar: tqdm[Any]) -> None:
+        """Train to the end of the last phase.
+
+        Raises:
+            TrainingError: If the loss stays non-finite after several returns to a good state.
+        """
+        with warnings.catch_warnings():
+            # held parameters are held on purpose
+            warnings.filterwarnings("ignore", message=".*was not registered in the param store")
+            self._run(bar)
+
+    def _run(self, bar: tqdm[Any]) -> None:
+        while self.progress.phase < len(self.phases):
+            phase = self.phases[self.progress.phase]
+            if self.adapt_step and self.progress.step == 0:
+                self._choose_step(phase)
+            self._run_phase(phase, bar)
+            self.progress.phase += 1
+            self.progress.step, self.progress.decay_from, self.progress.rate = 0, None, 1.0
+            self._optimizer_state = None
+            self.save()
+
+    def _choose_step(self, phase: Phase) -> None:
+        if phase.name == "bound":
+            # wide enough for the start; several dimensions have no later phase and take jumps in many steps
+            inner = 3 if can_be_exact(self.model) else 8
+            self.model.max_step = self.observations.typical_gap / inner * (1 + 1e-6)
+        elif phase.name == "posterior":
+            self.model.max_step = choose_max_step(self.model, self.guide, self.observations) * (1 + 1e-6)
+
+    def _run_phase(self, phase: Phase, bar: tqdm[Any]) -> None:
+        windows = self.observations.windows(window_length(self.model, self.observations, phase, self.window))
+        loss_of = objective(self.model, self.guide, self.observations, phase)
+        groups = parameters(self.model, self.guide, phase)
+        optimizer = torch.optim.Adam(groups, lr=phase.learning_rate, betas=(0.9, 0.99))  # type: ignore[arg-type]
+        if self._optimizer_state is not None:
+            optimizer.load_state_dict(self._optimizer_state)
+        self._optimizer_state = optimizer.state_dict()
+        good = self.state()
+        try:
+            while self.progress.step < phase.steps:
+                self._set_rate(optimizer, phase)
+                batch = windows.select(torch.randint(windows.n_series, (self.batch_size,)))
+                loss = loss_of(batch)
+                optimizer.zero_grad()
+                loss.backward()
+                culprit = self._non_finite(loss, groups)
+                if culprit is not None:
+                    self._go_back(good, optimizer, culprit)
+                    continue
+                for group in groups:
+                    clip_grad_norm_(group["params"], _CLIP)  # type: ignore[arg-type]
+                optimizer.step()
+                self._record(float(loss.detach()), phase, bar)
+                self._optimizer_state = optimizer.state_dict()
+                if self.progress.step % _SNAPSHOT_EVERY == 0:
+                    good = self.state()
+                    if self.progress.step % (8 * _SNAPSHOT_EVERY) == 0:
+                        self.save()
+                if self._finished(phase):
+                    bar.update(phase.steps - self.progress.step)
+                    break
+        finally:
+            release([*self.model.parameters(), *self.guide.parameters()])
+            self.model.annealing = 1.0
+
+    def _set_rate(self, optimizer: torch.optim.Optimizer, phase: Phase) -> None:
+        """Warm-up, then full rate to the plateau or the last stretch, then a cosine to zero."""
+        progress = self.progress
+        if progress.decay_from is None and progress.step >= (1.0 - _LAST_SHARE) * phase.steps:
+            progress.decay_from = progress.step
+        factor = min(1.0, (progress.step + 1) / _WARM_UP) * progress.rate
+        if progress.decay_from is not None:
+            share = (progress.step - progress.decay_from) / max(_LAST_SHARE * phase.steps, 1.0)
+            factor *= 0.5 * (1.0 + math.cos(math.pi * min(share, 1.0))) + 0.01
+        for group in optimizer.param_groups:
+            group["lr"] = phase.learning_rate * group["factor"] * factor
+        if phase.name == "bound" and self.kl_annealing > 0:
+            self.model.annealing = min(1.0, 0.1 + 0.9 * progress.step / self.kl_annealing)
+
+    def _record(self, loss: float, phase: Phase, bar: tqdm[Any]) -> None:
+        progress = self.progress
+        progress.loss.append(loss)
+        progress.phase_names.append(phase.name)
+        progress.step += 1
+        bar.update(1)
+        bar.set_description(phase.name, refresh=False)
+        bar.set_postfix(loss=f"{loss:.4g}", refresh=False)
+        if progress.decay_from is None and progress.step >= 2 * _PLATEAU:
+            recent = torch.tensor(progress.loss[-2 * _PLATEAU :])
+            before, after = recent[:_PLATEAU], recent[_PLATEAU:]
+            error = (before.var() + after.var()).sqrt() / math.sqrt(_PLATEAU)
+            if float(before.mean() - after.mean()) < 0.5 * float(error):
+                progress.decay_from = progress.step
+
+    def _finished(self, phase: Phase) -> bool:
+        """A phase that met its plateau early ends when its learning rate is down."""
+        start = self.progress.decay_from
+        return start is not None and self.progress.step - start >= _LAST_SHARE * phase.steps
+
+    def _non_finite(self, loss: Tensor, groups: list[dict[str, object]]) -> str | None:
+        """Name of what is not finite, or None if all is well."""
+        bad = [
+            name
+            for module in (self.model, self.guide)
+            for name, parameter in module.named_parameters()
+            if parameter.grad is not None and not bool(torch.isfinite(parameter.grad).all())
+        ]
+        if bool(torch.isfinite(loss)) and not bad:
+            return None
+        return f"the gradient of {bad[0]}" if bad else "the loss"
+
+    def _go_back(self, good: dict[str, Any], optimizer: torch.optim.Optimizer, culprit: str) -> None:
+        """Return to the last good state at half the learning rate, with other random numbers."""
+        restarts, rate = self.progress.restarts + 1, self.progress.rate * 0.5
+        if restarts > _MOST_RESTARTS:
+            raise TrainingError(
+                f"fit: {culprit} was not finite {restarts} times in spite of returns to the last good state; "
+                "lower learning_rate, or look for extreme values in the data"
+            )
+        self.restore(good, random=False)
+        optimizer.load_state_dict(copy.deepcopy(good["optimizer"]))
+        self.progress.restarts, self.progress.rate = restarts, rate

@@ -1,0 +1,52 @@
+"""What a fit returns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from pyro_langevin.guides import SteeredGuide
+from pyro_langevin.model import LangevinModel
+
+
+@dataclass(frozen=True)
+class FittedMember:
+    """One independent fit.
+
+    Attributes:
+        seed: The seed it was started with.
+        model: The fitted model.
+        guide: The fitted guide.
+        loss: Loss per observed value at every step, over all phases (negative bound, or negative evidence).
+        phase: Name of the phase of every step.
+        restarts: How often training went back to its last good state.
+    """
+
+    seed: int
+    model: LangevinModel
+    guide: SteeredGuide
+    loss: list[float] = field(default_factory=list)
+    phase: list[str] = field(default_factory=list)
+    restarts: int = 0
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """Fits from several seeds.
+
+    Attributes:
+        members: One entry a seed; at least one.
+        interrupted: True if the user stopped training; what was fitted by then is kept.
+    """
+
+    members: list[FittedMember]
+    interrupted: bool = False
+
+    @property
+    def model(self) -> LangevinModel:
+        """The model of the first seed."""
+        return self.members[0].model
+
+    @property
+    def guide(self) -> SteeredGuide:
+        """The guide of the first seed."""
+        return self.members[0].guide
