@@ -129,6 +129,14 @@ def test_plane_shows_the_best_seed_and_all_its_states():
         np.testing.assert_allclose(places[label], THREE.location[state] + 0.25)
 
 
+def test_plane_without_paths_has_contours_only():
+    groups = make_groups(THREE)
+    shown = sum(len(line.get_xdata()) for line in drawn(plot_landscape, groups).lines)
+    assert 500 < shown <= 1500
+    groups["posterior"] = groups["posterior"].drop_vars("z")
+    assert sum(len(line.get_xdata()) for line in drawn(plot_landscape, groups).lines) == 0
+
+
 def test_more_dimensions_are_refused_in_words():
     groups = make_groups(TWO)
     del groups["landscape"]
@@ -164,7 +172,7 @@ def test_loss_has_a_line_for_each_seed():
     groups = make_groups(TWO)
     loss = groups["sample_stats"]["loss"]
     loss.values[2, 100:] = np.nan  # this seed stopped early
-    loss.values[0, 5] = 1e9
+    loss.values[0, 150] = 1e9
     ax = drawn(plot_loss, groups)
     smooth = {line.get_label(): line for line in ax.lines if line.get_label().startswith("seed")}
     assert list(smooth) == ["seed 10", "seed 11", "seed 12"]

@@ -14,6 +14,8 @@ __all__ = ["draw_plane"]
 
 VISITED = 1500
 """Points of the posterior paths that are shown."""
+DRAWS = 5
+"""Draws that they are taken from: all of a long record's would be gigabytes."""
 
 
 def draw_plane(idata: Draws, landscape: xr.Dataset, ax: Axes) -> Axes:
@@ -39,16 +41,8 @@ def draw_plane(idata: Draws, landscape: xr.Dataset, ax: Axes) -> Axes:
         linewidths=0.4,
         alpha=0.6,
     )
-    z = (
-        group(idata, "posterior", "z")["z"]
-        .isel(chain=best)
-        .transpose(..., "latent_dim")
-        .values.reshape(-1, 2)
-    )
-    z = z[np.isfinite(z).all(1)]
-    # Evenly through all draws, series and times.
-    z = z[np.linspace(0, len(z) - 1, min(VISITED, len(z))).astype(int)]
-    ax.plot(z[:, 0], z[:, 1], ",", color=PAPER_EDGE, alpha=0.8, rasterized=True)
+    visited = _visited(idata, best)
+    ax.plot(visited[:, 0], visited[:, 1], ",", color=PAPER_EDGE, alpha=0.8, rasterized=True)
     minimum = (
         group(idata, "states", "minimum")["minimum"].isel(chain=best).transpose("state", "latent_dim").values
     )
@@ -76,3 +70,16 @@ def draw_plane(idata: Draws, landscape: xr.Dataset, ax: Axes) -> Axes:
     ax.set_xlabel("latent coordinate 1")
     ax.set_ylabel("latent coordinate 2")
     return ax
+
+
+def _visited(idata: Draws, chain: int) -> np.ndarray:
+    """Points of the posterior paths of one seed, (point, 2), evenly through draws, series and times."""
+    posterior = group(idata, "posterior")
+    if "z" not in posterior:  # draws may be kept without their paths
+        return np.empty((0, 2))
+    z = posterior["z"].isel(chain=chain)
+    z = z.isel(draw=np.unique(np.linspace(0, z.sizes["draw"] - 1, DRAWS).astype(int)))
+    points = z.transpose(..., "latent_dim").values.reshape(-1, 2)
+    points = points[np.isfinite(points).all(1)]
+    shown: np.ndarray = points[np.linspace(0, len(points) - 1, min(VISITED, len(points))).astype(int)]
+    return shown
