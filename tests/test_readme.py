@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import functools
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
-import matplotlib
+import matplotlib.pyplot as plt
 import numpy as np
 import pyro
 import pyro.distributions as dist
@@ -25,14 +26,16 @@ def programs(page: str) -> list[str]:
 
 
 @pytest.fixture
-def small(monkeypatch: pytest.MonkeyPatch) -> None:
+def small(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """The same calls, with less data, fewer steps and fewer draws."""
-    matplotlib.use("Agg")
+    plt.switch_backend("Agg")
     pyro.set_rng_seed(0)
     monkeypatch.setattr(pl, "fit", functools.partial(pl.fit, steps=4, progress=False))
     monkeypatch.setattr(datasets, "double_well", functools.partial(datasets.double_well, n_series=8, n_times=30))
     whole = pl.posterior
     monkeypatch.setattr(pl, "posterior", lambda *args, draws: whole(*args, draws=min(draws, 5)))
+    yield
+    plt.close("all")
 
 
 @pytest.mark.usefixtures("small")
