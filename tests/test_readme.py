@@ -31,7 +31,8 @@ def small(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     plt.switch_backend("Agg")
     pyro.set_rng_seed(0)
     monkeypatch.setattr(pl, "fit", functools.partial(pl.fit, steps=4, progress=False))
-    monkeypatch.setattr(datasets, "double_well", functools.partial(datasets.double_well, n_series=8, n_times=30))
+    little = functools.partial(datasets.double_well, n_series=8, n_times=30)
+    monkeypatch.setattr(datasets, "double_well", little)
     whole = pl.posterior
     monkeypatch.setattr(pl, "posterior", lambda *args, draws: whole(*args, draws=min(draws, 5)))
     yield
