@@ -115,6 +115,24 @@ def test_survival_is_exponential_for_a_jump_process(truth):
     assert (survival["survival"].diff("duration").fillna(0.0) <= 1e-9).all()
 
 
+def test_draws_that_disagree_share_one_falling_curve():
+    # Four draws of B: runs of 2, 2, 4 complete, and one cut off after 6.
+    paths = [[0, 1, 1, 0, 0, 0, 0, 0], [0, 1, 1, 0, 0, 0, 0, 0], [0, 1, 1, 1, 1, 0, 0, 0], [0] + [1] * 7]
+    idata = _one_path(paths[0], range(8))
+    state = np.array(paths, dtype=np.int8)[None, :, None]
+    idata["state_path"] = xr.Dataset({"state": (("chain", "draw", "series", "time"), state)})
+    survival = dwell_survival(idata, n_points=61).sel(state="B")
+    at = survival["duration"].values
+    np.testing.assert_allclose(survival["survival"].values[at < 1.99], 1.0)
+    np.testing.assert_allclose(survival["survival"].values[(at > 2.01) & (at < 3.99)], 0.5)
+    np.testing.assert_allclose(survival["survival"].values[at > 4.01], 0.25)
+    assert float(survival["runs"]) == 0.75
+    # A single run of each draw: whatever the pool, one run's worth is known.
+    row = survival.sel(duration=3.0, method="nearest")
+    assert float(row["hdi_low"]) < 0.1
+    assert float(row["hdi_high"]) > 0.85
+
+
 def test_a_state_that_is_never_entered_has_no_survival():
     survival = dwell_survival(_one_path([0, 0, 0, 1, 1, 1], range(6)))
     assert survival["survival"].sel(state="A").isnull().all()

@@ -100,6 +100,14 @@ def test_values_of_the_record():
     assert record["channels"] == ["y0"]
 
 
+def test_processes_that_were_not_computed_are_left_out():
+    groups = make_groups(TWO)
+    groups["kinetics"]["timescale"] = groups["kinetics"]["timescale"].where(
+        groups["kinetics"]["timescale"] > 0.1
+    )
+    assert len(summary_record(as_inference_data(groups))["timescales"]) == 1
+
+
 def test_single_version_attributes_are_read_too():
     idata = as_inference_data(make_groups(TWO))
     idata.attrs["arviz_version"] = "0.23.4"

@@ -3,6 +3,7 @@
 import matplotlib
 import numpy as np
 import pytest
+import xarray as xr
 from draws import THREE, TWO, Truth, as_data_tree, as_inference_data, make_groups
 from matplotlib.colors import to_rgb
 
@@ -69,6 +70,15 @@ def test_line_over_the_data_is_the_posterior_mean_of_the_location():
     length = int(groups["constant_data"]["length"].values[19])
     p_state = groups["occupancy"]["p_state"].values[:, 19, :length].mean(0)
     np.testing.assert_allclose(line.get_ydata(), p_state @ np.array([-1.0, 1.0]))
+
+
+def test_every_state_has_its_place_even_where_the_series_never_goes():
+    groups = make_groups(Truth(TWO.rates / 4, TWO.location))
+    state = groups["occupancy"]["p_state"].values.argmax(-1)
+    quiet = [s for s in range(19) if (state[:, s] == 0).all()]
+    assert quiet
+    low, high = drawn(plot_data, groups, series=quiet[0]).get_ylim()
+    assert low < -1.0 < 1.0 < high
 
 
 def test_missing_values_do_not_hide_the_rest():
@@ -142,6 +152,9 @@ def test_more_dimensions_are_refused_in_words():
     del groups["landscape"]
     with pytest.raises(ValueError, match="one or two latent dimensions"):
         plot_landscape(as_inference_data(groups))
+    groups["landscape"] = xr.Dataset()
+    with pytest.raises(ValueError, match="one or two latent dimensions"):
+        plot_landscape(as_data_tree(groups))
 
 
 def test_occupancy_marks_are_the_estimates():
@@ -180,6 +193,9 @@ def test_loss_has_a_line_for_each_seed():
     assert np.median(smooth["seed 11"].get_ydata()[100:]) == pytest.approx(60.0, abs=1.0)
     low, high = ax.get_ylim()
     assert 50 < low < 60 < high < 120
+    assert ax.get_ylabel() == "negative ELBO per series (nats)"
+    loss.attrs["long_name"] = "loss per observation"
+    assert drawn(plot_loss, groups).get_ylabel() == "loss per observation"
 
 
 def test_states_are_told_apart_in_colour_line_and_grey():

@@ -119,6 +119,17 @@ def test_names_from_the_data_are_escaped(tmp_path):
         assert raw in text
 
 
+def test_series_that_change_state_most_are_shown(tmp_path):
+    groups = make_groups(SMALL)
+    state = groups["occupancy"]["p_state"].mean("chain").values[:-1].argmax(-1)
+    changes = (np.diff(state, axis=-1) != 0).sum(-1)
+    text = " ".join(page_of(write_report(as_inference_data(groups), tmp_path / "r.html")).text)
+    shown = [int(name) for name in re.findall(r"Series s(\d+):", text)]
+    assert len(shown) == 3
+    assert shown == sorted(shown)
+    assert min(changes[s] for s in shown) >= np.sort(changes)[-3]
+
+
 def test_many_channels_show_the_clearest_and_say_so(tmp_path):
     location = np.tile(TWO.location, (1, 15)) * np.linspace(0.1, 1.0, 15)
     truth = Truth(TWO.rates, location, n_series=4)

@@ -79,23 +79,20 @@ def dwell_survival(idata: Draws, *, n_points: int = 200) -> xr.Dataset:
     survival, low, high = np.full(shape, np.nan), np.full(shape, np.nan), np.full(shape, np.nan)
     complete = np.zeros(len(labels))
     for state in range(len(labels)):
-        curves, variances = [], []
-        for of_state, duration, ended in runs:
-            mine = of_state == state
-            complete[state] += ended[mine].sum() / len(runs)
-            if mine.any():
-                curve, variance = kaplan_meier(duration[mine], ended[mine], durations)
-                curves.append(curve)
-                variances.append(variance)
-        if curves:
-            # In the tail, where every draw's longest run ends elsewhere, half of the draws must still know
-            # the curve.
-            known = np.isfinite(curves).mean(0) >= 0.5
-            survival[state, known] = np.nanmean(np.array(curves)[:, known], axis=0)
-            variance = np.full(n_points, np.nan)
-            variance[known] = np.nanmean(np.array(variances)[:, known], axis=0)
-            variance[known] += np.nanvar(np.array(curves)[:, known], axis=0)
-            low[state], high[state] = log_log_interval(survival[state], variance, probability=INTERVAL)
+        mine = [(duration[of == state], ended[of == state]) for of, duration, ended in runs]
+        mine = [part for part in mine if len(part[0])]
+        if not mine:
+            continue
+        pooled_durations, pooled_ended = (np.concatenate(part) for part in zip(*mine, strict=True))
+        complete[state] = pooled_ended.sum() / len(runs)
+        # All draws' runs in one risk set: counts are then posterior means, and the curve never rises. The
+        # pool has len(mine) times the runs of one draw, so its Greenwood variance is that much too small.
+        survival[state], variance = kaplan_meier(pooled_durations, pooled_ended, durations)
+        single = np.array([kaplan_meier(*part, durations)[0] for part in mine])
+        spread = np.where(np.isfinite(single), (single - survival[state]) ** 2, 0.0).mean(0)
+        low[state], high[state] = log_log_interval(
+            survival[state], len(mine) * variance + spread, probability=INTERVAL
+        )
     dims = ("state", "duration")
     return xr.Dataset(
         {

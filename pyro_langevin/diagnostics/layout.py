@@ -14,7 +14,15 @@ from typing import Any, Protocol
 import numpy as np
 import xarray as xr
 
-__all__ = ["Draws", "attribute", "group", "observed_duration", "present_states", "state_labels"]
+__all__ = [
+    "Draws",
+    "attribute",
+    "group",
+    "has_landscape",
+    "observed_duration",
+    "present_states",
+    "state_labels",
+]
 
 
 class Draws(Protocol):
@@ -69,6 +77,11 @@ def attribute(idata: Draws, name: str, default: Any = None) -> Any:
         except json.JSONDecodeError:
             return value
     return value
+
+
+def has_landscape(idata: Draws) -> bool:
+    """Whether the draws hold a potential on a line or a plane, as those of more dimensions do not."""
+    return "landscape" in idata and "beta_potential" in group(idata, "landscape")
 
 
 def present_states(idata: Draws) -> xr.DataArray:

@@ -31,7 +31,7 @@ def path_rates(idata: Draws, *, samples: int = 4000, seed: int = 0) -> xr.DataAr
     1/2`` per state (Jeffreys); over the draws and chains it is a mixture of Gammas, sampled here: the draws
     carry what the noise of the data leaves open, the Gamma what the length of the record does. Visits cut
     off by the end of the record count as exposure without an event, which is the right treatment of
-    censoring.
+    censoring. Which states the series begin in is not used: series may begin out of equilibrium.
 
     Args:
         idata: the draws.

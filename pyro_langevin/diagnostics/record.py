@@ -56,6 +56,7 @@ def summary_record(idata: Draws) -> dict[str, Any]:
     k = k_hat(idata).transpose("chain", "series")
     worst = np.fmax.reduce(k.values, axis=0)
     relaxation = timescales(idata)
+    known = np.flatnonzero(np.isfinite(relaxation["mean"].values))
     record = {
         "n_states": int(n_states(idata)["mode"]),
         "n_states_per_seed": n_states(idata)["n_states"].values,
@@ -64,7 +65,7 @@ def summary_record(idata: Draws) -> dict[str, Any]:
         "mfpt": _matrix(mfpt(idata).sel(estimator="prior")),
         "mfpt_paths": _matrix(mfpt(idata).sel(estimator="paths")),
         "beta_barrier": _matrix(barriers(idata)),
-        "timescales": [_figure(relaxation.isel(process=i)) for i in range(relaxation.sizes["process"])],
+        "timescales": [_figure(relaxation.isel(process=i)) for i in known],
         "time_unit": str(kinetics.attrs.get("time_unit", "")),
         "time_convention": str(kinetics.attrs.get("time_convention", "")),
         "step": kinetics.attrs.get("step"),

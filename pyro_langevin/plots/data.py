@@ -41,7 +41,7 @@ def plot_data(idata: Draws, *, ax: Axes | None = None, series: int = 0, channel:
     mean = probability @ np.nan_to_num(location)
 
     # A fixed share of the height below the data belongs to the strip.
-    levels = np.concatenate([values[np.isfinite(values)], mean])
+    levels = np.concatenate([values[np.isfinite(values)], mean, location[np.isfinite(location)]])
     low, high = float(levels.min()), float(levels.max())
     room = (high - low) or 1.0
     ax.set_ylim(low - room * (STRIP + 0.08) / (1 - STRIP - 0.08), high + 0.05 * room)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.ticker import LogLocator
 
 from pyro_langevin.diagnostics.dwell import dwell_survival, dwell_times
 from pyro_langevin.diagnostics.layout import Draws, state_labels
@@ -51,6 +52,7 @@ def plot_dwell_survival(idata: Draws, *, ax: Axes | None = None) -> Axes:
             ax.plot(at, np.exp(-at / mean), color=look.colour, linewidth=0.9, linestyle=(0, (1, 2)))
         floor = min(floor, 0.5 / max(runs, 1.0))
     ax.set_yscale("log")
+    ax.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
     ax.yaxis.set_major_formatter("{x:g}")
     ax.yaxis.set_minor_formatter("")
     ax.set_ylim(min(floor, 0.3), 1.15)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from matplotlib.axes import Axes
 
-from pyro_langevin.diagnostics.layout import Draws, group
+from pyro_langevin.diagnostics.layout import Draws, group, has_landscape
 from pyro_langevin.plots.canvas import axes_or_new
 from pyro_langevin.plots.landscape_line import draw_line
 from pyro_langevin.plots.landscape_plane import draw_plane
@@ -24,10 +24,10 @@ def plot_landscape(idata: Draws, *, ax: Axes | None = None) -> Axes:
     Raises:
         ValueError: the draws hold no landscape, as those of more than two dimensions do not.
     """
-    if "landscape" not in idata:
+    if not has_landscape(idata):
         raise ValueError(
-            "idata: expected a group 'landscape', came without it; a landscape is drawn for one or two "
-            "latent dimensions only"
+            "idata: expected a group 'landscape' with a potential, came without; a landscape is drawn "
+            "for one or two latent dimensions only"
         )
     landscape = group(idata, "landscape", "beta_potential")
     if "grid" in landscape:

@@ -13,13 +13,14 @@ __all__ = ["plot_loss"]
 
 
 def plot_loss(idata: Draws, *, ax: Axes | None = None) -> Axes:
-    """Negative ELBO per series over the iterations, one line a seed: running median over pale raw values.
+    """Loss over the iterations, one line a seed: running median over pale raw values.
 
-    The vertical range leaves out the first steep fall, so that the plateau and the seeds' differences are
-    seen.
+    The loss is named by its attribute ``long_name``, else taken for the negative ELBO per series. The
+    vertical range leaves out the first steep fall, so that the plateau and the seeds' differences are seen.
     """
     ax = axes_or_new(ax)
-    loss = group(idata, "sample_stats", "loss")["loss"].transpose("chain", "iteration").values
+    variable = group(idata, "sample_stats", "loss")["loss"].transpose("chain", "iteration")
+    loss = variable.values
     seeds = attribute(idata, "seeds", list(range(len(loss))))
     window = max(1, loss.shape[1] // 50)
     lows, highs = [], []
@@ -48,7 +49,7 @@ def plot_loss(idata: Draws, *, ax: Axes | None = None) -> Axes:
         ax.legend(frameon=False, fontsize="small")
     quiet_frame(ax)
     ax.set_xlabel("iteration")
-    ax.set_ylabel("negative ELBO per series (nats)")
+    ax.set_ylabel(str(variable.attrs.get("long_name", "negative ELBO per series (nats)")))
     return ax
 
 

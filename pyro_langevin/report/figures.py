@@ -7,10 +7,12 @@ import html
 import io
 from collections.abc import Callable
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from pyro_langevin.diagnostics.layout import Draws, group, state_labels
+from pyro_langevin.diagnostics.layout import Draws, group, has_landscape, state_labels
+from pyro_langevin.diagnostics.states import state_probability
 from pyro_langevin.plots import plot_data, plot_dwell_survival, plot_landscape, plot_loss, plot_occupancy
 
 __all__ = ["figures"]
@@ -24,7 +26,8 @@ def figures(idata: Draws) -> str:
     constant = group(idata, "constant_data")
     names = [str(name) for name in constant["series"].values]
     parts = []
-    for position, name in enumerate(names[:SERIES_SHOWN]):
+    for position in _liveliest(idata):
+        name = names[position]
 
         def series(idata: Draws, *, ax: Axes, position: int = position) -> Axes:
             return plot_data(idata, ax=ax, series=position)
@@ -35,8 +38,10 @@ def figures(idata: Draws) -> str:
         )
         parts.append(_picture(idata, series, (9.0, 3.0), caption))
     if len(names) > SERIES_SHOWN:
-        parts.append(f"<p class='note'>{SERIES_SHOWN} of {len(names)} series are shown.</p>")
-    if "landscape" in idata:
+        parts.append(
+            _note(f"Shown are the {SERIES_SHOWN} of {len(names)} series that change state most often.")
+        )
+    if has_landscape(idata):
         plane = "grid" not in group(idata, "landscape")
         size = (6.4, 5.0) if plane else (7.0, 4.0)
         text = (
@@ -58,10 +63,21 @@ def figures(idata: Draws) -> str:
     )
     parts.append(_picture(idata, plot_dwell_survival, (7.0, 4.0), text))
     if "loss" in group(idata, "sample_stats"):
-        parts.append(
-            _picture(idata, plot_loss, (7.0, 3.4), "Training: negative ELBO per series, one line a seed.")
-        )
+        parts.append(_picture(idata, plot_loss, (7.0, 3.4), "Loss during training, one line a seed."))
     return "\n".join(parts)
+
+
+def _note(text: str) -> str:
+    return f'<p class="note">{html.escape(text)}</p>'
+
+
+def _liveliest(idata: Draws) -> list[int]:
+    """Positions of the series whose most probable state changes most often, in the order of the data."""
+    probability = state_probability(idata).values
+    inside = np.isfinite(probability).all(-1)
+    state = np.where(inside, np.nan_to_num(probability).argmax(-1), -1)
+    changes = ((np.diff(state, axis=-1) != 0) & inside[:, 1:]).sum(-1)
+    return sorted(np.argsort(-changes, kind="stable")[:SERIES_SHOWN].tolist())
 
 
 def _picture(idata: Draws, plot: Callable[..., Axes], size: tuple[float, float], caption: str) -> str:
