@@ -12,7 +12,7 @@ from pyro_langevin.diagnostics.jump_process import (
     relaxation_times,
     stationary_law,
 )
-from pyro_langevin.diagnostics.kaplan_meier import kaplan_meier, log_log_interval
+from pyro_langevin.diagnostics.kaplan_meier import arcsine_interval, kaplan_meier
 
 RATES = np.array([[0.0, 0.4], [0.8, 0.0]])
 CYCLE = np.array([[0.0, 1.0, 0.0], [0.0, 0.0, 2.0], [4.0, 0.0, 0.0]])
@@ -125,8 +125,12 @@ def test_kaplan_meier_does_not_know_beyond_a_censored_longest_run():
     assert np.isnan(curve[1])
 
 
-def test_log_log_interval_stays_inside_and_is_certain_at_the_ends():
-    low, high = log_log_interval(np.array([1.0, 0.5, 0.02, 0.0]), np.full(4, 0.02), probability=0.9)
+def test_arcsine_interval_stays_inside_and_is_certain_at_the_ends():
+    survival = np.array([1.0, 0.997, 0.5, 0.02, 0.0])
+    low, high = arcsine_interval(survival, np.full(5, 4e-4), probability=0.9)
     assert low[0] == high[0] == 1.0
     assert low[-1] == high[-1] == 0.0
-    assert ((low[1:3] > 0) & (low[1:3] < [0.5, 0.02]) & (high[1:3] > [0.5, 0.02]) & (high[1:3] < 1)).all()
+    assert low[2] == pytest.approx(0.5 - 1.645 * 0.02, abs=1e-3)
+    assert high[2] == pytest.approx(0.5 + 1.645 * 0.02, abs=1e-3)
+    assert 0.8 < low[1] < 0.95
+    assert 0.0 <= low[3] < 0.02 < high[3] < 0.1

@@ -6,7 +6,7 @@ import numpy as np
 import xarray as xr
 
 from pyro_langevin.diagnostics.intervals import INTERVAL, shortest_interval
-from pyro_langevin.diagnostics.kaplan_meier import kaplan_meier, log_log_interval
+from pyro_langevin.diagnostics.kaplan_meier import arcsine_interval, kaplan_meier
 from pyro_langevin.diagnostics.layout import Draws, group, state_labels
 from pyro_langevin.diagnostics.path_rates import exit_counts, path_rates
 
@@ -64,7 +64,7 @@ def dwell_survival(idata: Draws, *, n_points: int = 200) -> xr.Dataset:
         n_points: number of durations, evenly spaced up to the longest run.
 
     Returns:
-        ``survival``, ``hdi_low``, ``hdi_high`` (state, duration), the interval on the log(-log) scale from
+        ``survival``, ``hdi_low``, ``hdi_high`` (state, duration), the interval on the arcsine scale from
         the spread over the draws plus Greenwood's variance; ``runs`` (state): complete runs per draw. A
         state without a run is NaN.
     """
@@ -90,7 +90,7 @@ def dwell_survival(idata: Draws, *, n_points: int = 200) -> xr.Dataset:
         survival[state], variance = kaplan_meier(pooled_durations, pooled_ended, durations)
         single = np.array([kaplan_meier(*part, durations)[0] for part in mine])
         spread = np.where(np.isfinite(single), (single - survival[state]) ** 2, 0.0).mean(0)
-        low[state], high[state] = log_log_interval(
+        low[state], high[state] = arcsine_interval(
             survival[state], len(mine) * variance + spread, probability=INTERVAL
         )
     dims = ("state", "duration")

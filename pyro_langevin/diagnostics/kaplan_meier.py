@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import stats
 
-__all__ = ["kaplan_meier", "log_log_interval"]
+__all__ = ["arcsine_interval", "kaplan_meier"]
 
 
 def kaplan_meier(durations: np.ndarray, ended: np.ndarray, at: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -38,14 +38,18 @@ def kaplan_meier(durations: np.ndarray, ended: np.ndarray, at: np.ndarray) -> tu
     return np.where(unknown, np.nan, curve), np.where(unknown, np.nan, variance)
 
 
-def log_log_interval(
+def arcsine_interval(
     survival: np.ndarray, variance: np.ndarray, *, probability: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Interval of a survival probability, normal on the scale log(-log S), so that it stays inside (0, 1)."""
+    """Interval of a survival probability, normal on the scale arcsin(sqrt(S)) (Borgan and Liestol 1990).
+
+    It stays inside (0, 1), and unlike the one on the scale log(-log S) does not fly apart where the curve has
+    just left one.
+    """
     with np.errstate(divide="ignore", invalid="ignore"):
-        reach = (
-            stats.norm.ppf(0.5 + probability / 2) * np.sqrt(variance) / np.abs(survival * np.log(survival))
-        )
-        low, high = survival ** np.exp(reach), survival ** np.exp(-reach)
-    open_ended = (survival > 0.0) & (survival < 1.0)
-    return np.where(open_ended, low, survival), np.where(open_ended, high, survival)
+        reach = stats.norm.ppf(0.5 + probability / 2) * np.sqrt(variance / (4 * survival * (1 - survival)))
+        angle = np.arcsin(np.sqrt(survival))
+        low = np.sin(np.clip(angle - reach, 0.0, np.pi / 2)) ** 2
+        high = np.sin(np.clip(angle + reach, 0.0, np.pi / 2)) ** 2
+    inside = (survival > 0.0) & (survival < 1.0)
+    return np.where(inside, low, survival), np.where(inside, high, survival)
