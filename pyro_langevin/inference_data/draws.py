@@ -14,7 +14,7 @@ from pyro_langevin.observations import Observations
 from pyro_langevin.paths import LangevinPath
 from pyro_langevin.training import FittedMember
 
-_NUMBERS_AT_ONCE = 20_000_000  # states of paths held in memory together
+_NUMBERS_AT_ONCE = 2_000_000  # states of paths held in memory together
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,6 +14,9 @@ from pyro_langevin.observations.checks import ObservationError, check_channels, 
 from pyro_langevin.observations.containers import Series, read_series
 
 
+_PARTS = ("values", "times", "mask", "lengths", "origin")
+
+
 @dataclass(frozen=True, eq=False, init=False, repr=False)
 class Observations:
     """Observed values ``(series, time, obs_dim)`` with their times, missing entries and lengths.
@@ -193,6 +196,34 @@ class Observations:
         origin = torch.stack([self.origin[source, 0], self.origin[source, 1] + first], dim=-1)
         parts = (values, _continued(times, lengths), mask, lengths, origin)
         return self._of(*(part[kept] for part in parts), names, self.channels, self.time_unit)
+
+    def thinned(self, stride: int) -> Observations:
+        """Every ``stride``-th row, from each of the ``stride`` first rows on: all data, at a longer lag.
+
+        Series that would be left with fewer than two rows are left out.
+
+        Raises:
+            ObservationError: If ``stride`` is below 1 or no series is long enough.
+        """
+        if stride < 1 or self.n_times <= stride:
+            raise ObservationError(
+                f"thinned: expected a stride from 1 to {self.n_times - 1}, got {stride}; use longer series"
+            )
+        pieces = []
+        width = -(-self.n_times // stride)
+        for first in range(stride):
+            lengths = (self.lengths - first + stride - 1) // stride
+            rows = (first + stride * torch.arange(width, device=lengths.device)).clamp_max(self.n_times - 1)
+            beyond = torch.arange(width, device=lengths.device) >= lengths[:, None]
+            mask = self.mask[:, rows] & ~beyond[..., None]
+            origin = self.origin + torch.tensor([0, first], device=lengths.device)
+            names = [f"{name}[{first}::{stride}]" for name in self.series_names]
+            parts = (self.values[:, rows] * mask, _continued(self.times[:, rows], lengths.clamp_min(2)), mask, lengths, origin)
+            made = self._of(*parts, names, self.channels, self.time_unit)
+            pieces.append(made.select(lengths >= 2))
+        joined = [torch.cat([getattr(piece, part) for piece in pieces]) for part in _PARTS]
+        names = [name for piece in pieces for name in piece.series_names]
+        return self._of(*joined, names, self.channels, self.time_unit)
 
     def __repr__(self) -> str:
         unit = f" {self.time_unit}" if self.time_unit else ""

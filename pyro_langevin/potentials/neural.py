@@ -27,7 +27,7 @@ class NeuralPotential(Potential):
         reference: Confining potential to add; a mixture of 8 Gaussians per dimension by default.
     """
 
-    def __init__(self, dim: int, hidden: int = 64, *, reference: Potential | None = None) -> None:
+    def __init__(self, dim: int, hidden: int = 32, *, reference: Potential | None = None) -> None:
         super().__init__(dim)
         if hidden < 1:
             raise ValueError(f"NeuralPotential: expected at least 1 hidden unit, got {hidden}")

@@ -46,9 +46,8 @@ def fit(
 ) -> FitResult:
     """Fit by stochastic variational inference, from data-driven starting values.
 
-    A third of the steps trains model and guide on the ELBO. In one latent dimension the model is then finished
-    on its exact evidence, where the guide cannot bias rates and barriers, and the guide is trained on for the
-    finished model; in more dimensions the ELBO goes on. A non-finite loss or gradient returns to the last good
+    In one latent dimension the model is fitted on its exact evidence, where no guide can bias rates and barriers, and
+    the guide then on the ELBO; in more dimensions both are trained together on the ELBO. A non-finite loss or gradient returns to the last good
     state at half the learning rate. Ctrl-C ends training; what is fitted is returned and, with ``checkpoint``,
     saved.
 
@@ -64,7 +63,7 @@ def fit(
         kl_annealing: Steps over which the prior's weight in the ELBO rises from a tenth to one. Off by default:
             starting values come from the data, and a weak prior lets the noise collapse and the diffusion grow,
             which takes long to mend.
-        exact: Finish a model with a one-dimensional state on its exact evidence.
+        exact: Fit a model with a one-dimensional state on its exact evidence; otherwise on the ELBO like any other.
         device: "auto" (CUDA where it is there), "cpu", "cuda" or another torch device.
         checkpoint: File that the state of the fit is saved to.
         resume: Continue from ``checkpoint``, exactly where it stopped.
@@ -84,7 +83,7 @@ def fit(
         raise ValueError(f"fit: expected at least 3 steps, got {steps}")
     place = _device(device)
     data = observations.to(device=place)
-    phases = plan(model, steps, learning_rate, exact and can_be_exact(model))
+    phases = plan(steps, learning_rate, exact=exact and can_be_exact(model))
     identity = {
         "model": describe_parameters(model, guide),
         "data": describe_data(observations),

@@ -18,15 +18,16 @@ from pyro_langevin.guides import SteeredGuide
 from pyro_langevin.model import LangevinModel
 from pyro_langevin.observations import Observations
 from pyro_langevin.training.checkpoint import save_checkpoint
+from pyro_langevin.training.correlation import check_forgetting
 from pyro_langevin.training.errors import TrainingError
 from pyro_langevin.training.phases import (
     Phase,
-    can_be_exact,
     choose_max_step,
+    initial_grid,
     objective,
     parameters,
     release,
-    window_length,
+    training_windows,
 )
 
 _CLIP = 50.0
@@ -34,6 +35,7 @@ _WARM_UP = 20
 _SNAPSHOT_EVERY = 25
 _MOST_RESTARTS = 8
 _PLATEAU = 100  # steps over which a mean must fall for training to go on at full rate
+_INNER_STEPS = 8  # steps per observation where nothing is known of the wells yet
 _LAST_SHARE = 0.4  # share of a phase's steps in which the rate falls to zero
 
 
@@ -47,6 +49,7 @@ class Progress:
         decay_from: Step at which the learning rate began to fall.
         rate: Factor on the learning rate, lowered at every restart.
         restarts: Returns to the last good state.
+        stride: Thinning of the data in the lagged phase.
         loss: Loss per observed value at every step so far.
         phase_names: The phase of every step so far.
     """
@@ -56,6 +59,7 @@ class Progress:
     decay_from: int | None = None
     rate: float = 1.0
     restarts: int = 0
+    stride: int = 1
     loss: list[float] = field(default_factory=list)
     phase_names: list[str] = field(default_factory=list)
 
@@ -94,6 +98,7 @@ class Trainer:
         self.phases, self.batch_size, self.window = phases, batch_size, window
         self.kl_annealing, self.adapt_step = kl_annealing, adapt_step
         self.checkpoint, self.header = checkpoint, header
+        self.grid = initial_grid(model) if any(phase.uses_evidence for phase in phases) else None
         self.progress = Progress()
         self._optimizer_state: dict[str, Any] | None = None
 
@@ -137,25 +142,38 @@ class Trainer:
     def _run(self, bar: tqdm[Any]) -> None:
         while self.progress.phase < len(self.phases):
             phase = self.phases[self.progress.phase]
-            if self.adapt_step and self.progress.step == 0:
-                self._choose_step(phase)
-            self._run_phase(phase, bar)
+            if self._needed(phase):
+                self._run_phase(phase, bar)
+            else:
+                bar.update(phase.steps)
             self.progress.phase += 1
             self.progress.step, self.progress.decay_from, self.progress.rate = 0, None, 1.0
             self._optimizer_state = None
             self.save()
 
-    def _choose_step(self, phase: Phase) -> None:
-        if phase.name == "bound":
-            # wide enough for the start; several dimensions have no later phase and take jumps in many steps
-            inner = 3 if can_be_exact(self.model) else 8
-            self.model.max_step = self.observations.typical_gap / inner * (1 + 1e-6)
-        elif phase.name == "posterior":
-            self.model.max_step = choose_max_step(self.model, self.guide, self.observations) * (1 + 1e-6)
+    def _needed(self, phase: Phase) -> bool:
+        """Settle what a phase starts from; False if it may be skipped."""
+        grid = self.grid
+        if self.progress.step > 0:
+            return True
+        gap = self.observations.typical_gap
+        if phase.name == "lagged evidence":
+            assert grid is not None
+            check = check_forgetting(self.model, self.observations, grid)
+            if check is None or check.agrees:
+                return False
+            self.progress.stride = max(1, round(1.0 / (3.0 * check.data * gap)))
+            return self.progress.stride > 1
+        if phase.name == "posterior" and grid is not None and self.adapt_step:
+            self.model.max_step = choose_max_step(self.model, self.observations, grid) * (1 + 1e-6)
+        if phase.name == "bound" and self.adapt_step:
+            self.model.max_step = gap / _INNER_STEPS * (1 + 1e-6)
+        return True
 
     def _run_phase(self, phase: Phase, bar: tqdm[Any]) -> None:
-        windows = self.observations.windows(window_length(self.model, self.observations, phase, self.window))
-        loss_of = objective(self.model, self.guide, self.observations, phase)
+        stride = self.progress.stride if phase.name == "lagged evidence" else 1
+        windows = training_windows(self.model, self.observations, phase, self.window, stride)
+        loss_of = objective(self.model, self.guide, self.grid if phase.uses_evidence else None)
         groups = parameters(self.model, self.guide, phase)
         optimizer = torch.optim.Adam(groups, lr=phase.learning_rate, betas=(0.9, 0.99))  # type: ignore[arg-type]
         if self._optimizer_state is not None:

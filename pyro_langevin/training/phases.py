@@ -1,9 +1,16 @@
 """The phases of a fit, each with its objective, its parameters and its windows.
 
-1. *bound*: model and guide together on the ELBO (all dimensions).
-2. *evidence*: the model alone on its exact evidence (one dimension). The bound's pull on rates and barriers is
-   gone then, and so is the time step.
-3. *posterior*: the guide alone, for the finished model.
+In one dimension:
+
+1. *evidence*: the model alone, on its exact evidence. No guide can bias rates and barriers, and no time step enters.
+2. *lagged evidence*: the same on data thinned to a third of the slowest timescale, only if the learned process
+   does not forget as fast as the data do. What blurs neighbouring observations (exposure, coloured noise) is
+   no longer seen there. (The same reason for which Markov state models are built at a lag.)
+3. *posterior*: the guide alone on the ELBO, for the finished model.
+
+In more dimensions:
+
+1. *bound*: model and guide together on the ELBO.
 """
 
 from __future__ import annotations
@@ -27,6 +34,7 @@ from pyro_langevin.observations import Observations
 _STIFFNESS = 1.0
 _MOST_INNER_STEPS = 16
 _STEPS_PER_WINDOW = 160
+_EVIDENCE_WINDOW = 60
 
 Objective = Callable[[Observations], Tensor]
 
@@ -36,7 +44,7 @@ class Phase:
     """One stretch of training.
 
     Attributes:
-        name: "bound", "evidence" or "posterior".
+        name: "evidence", "lagged evidence", "posterior" or "bound".
         steps: Number of optimiser steps.
         learning_rate: Peak rate of the guide's parameters.
         model_factor: Factor on it for the model's parameters; 0 where the model is held.
@@ -49,17 +57,21 @@ class Phase:
     model_factor: float
     guide_factor: float
 
+    @property
+    def uses_evidence(self) -> bool:
+        """Whether the objective is the exact evidence."""
+        return self.guide_factor == 0.0
 
-def plan(model: LangevinModel, steps: int, learning_rate: float, exact: bool) -> list[Phase]:
+
+def plan(steps: int, learning_rate: float, *, exact: bool) -> list[Phase]:
     """The phases of a fit of so many steps."""
     if not exact:
         return [Phase("bound", steps, learning_rate, 4.0, 1.0)]
-    first = max(steps // 4, 1)
-    evidence = max(steps // 4, 1)
+    first, second = max(steps // 3, 1), max(steps // 6, 1)
     return [
-        Phase("bound", first, learning_rate, 4.0, 1.0),
-        Phase("evidence", evidence, learning_rate, 4.0, 0.0),
-        Phase("posterior", max(steps - first - evidence, 1), learning_rate, 0.0, 1.0),
+        Phase("evidence", first, learning_rate, 4.0, 0.0),
+        Phase("lagged evidence", second, learning_rate, 4.0, 0.0),
+        Phase("posterior", max(steps - first - second, 1), learning_rate, 0.0, 1.0),
     ]
 
 
@@ -68,14 +80,15 @@ def can_be_exact(model: LangevinModel) -> bool:
     return model.dynamics.dim == 1
 
 
-def window_length(model: LangevinModel, observations: Observations, phase: Phase, asked: int | None) -> int:
-    """Observations per window: as many as keep the loop over inner steps short, and always ten."""
-    if asked is not None:
-        return max(min(asked, observations.n_times), 2)
-    if phase.name == "evidence":
-        return min(60, observations.n_times)
-    inner = inner_steps(model, observations)
-    return max(2, min(observations.n_times, max(10, min(50, _STEPS_PER_WINDOW // inner))))
+def training_windows(
+    model: LangevinModel, observations: Observations, phase: Phase, asked: int | None, stride: int
+) -> Observations:
+    """Windows to train on: as long as keeps the loop over inner steps short, and at least ten observations."""
+    if phase.uses_evidence:
+        thinned = observations.thinned(stride)
+        return thinned.windows(min(_EVIDENCE_WINDOW if asked is None else max(asked, 2), thinned.n_times))
+    length = max(10, min(50, _STEPS_PER_WINDOW // inner_steps(model, observations))) if asked is None else max(asked, 2)
+    return observations.windows(min(length, observations.n_times))
 
 
 def inner_steps(model: LangevinModel, observations: Observations) -> int:
@@ -85,10 +98,9 @@ def inner_steps(model: LangevinModel, observations: Observations) -> int:
     return max(1, math.ceil(observations.typical_gap / model.max_step - 1e-9))
 
 
-def objective(model: LangevinModel, guide: SteeredGuide, observations: Observations, phase: Phase) -> Objective:
-    """Loss of a batch of windows, per observed value."""
-    if phase.name == "evidence":
-        grid = state_grid(guide, observations)
+def objective(model: LangevinModel, guide: SteeredGuide, grid: StateGrid | None) -> Objective:
+    """Loss of a batch of windows, per observed value: evidence on a grid, or the ELBO without one."""
+    if grid is not None:
 
         def evidence(batch: Observations) -> Tensor:
             return -grid_log_evidence(model, batch, grid).sum() / batch.mask.sum()
@@ -121,34 +133,24 @@ def release(parameters: Iterable[Parameter]) -> None:
 
 
 @torch.no_grad()
-def _posterior_states(guide: SteeredGuide, observations: Observations) -> Tensor:
-    """A sample of states that the data visit, ``(n, dim)``."""
-    windows = observations.windows(min(40, observations.n_times))
-    chosen = torch.randperm(windows.n_series, device=windows.lengths.device)[:256]
-    batch = windows.select(chosen)
-    path = guide.path(batch)
-    z = path.rsample()
-    mask = path.clock.mask
-    if mask is None:
-        return z.flatten(0, -2)
-    return z[:, 1:][mask.movedim(0, -1)]
+def initial_grid(model: LangevinModel) -> StateGrid:
+    """A grid over the states that the data suggest at the start, from the first state's components."""
+    first = model.initial()
+    spread = 4.0 * float(first.variance.sqrt().max())
+    return StateGrid.around(float(first.mean.min()) - spread, float(first.mean.max()) + spread, margin=0.0)
 
 
-def state_grid(guide: SteeredGuide, observations: Observations) -> StateGrid:
-    """A grid over all states that the data visit."""
-    visited = _posterior_states(guide, observations)
-    return StateGrid.around(float(visited.min()), float(visited.max()), margin=0.25)
-
-
-def choose_max_step(model: LangevinModel, guide: SteeredGuide, observations: Observations) -> float:
+@torch.no_grad()
+def choose_max_step(model: LangevinModel, observations: Observations, grid: StateGrid) -> float:
     """Largest inner step at which the chain keeps the rates of the learned wells, within bounds of cost."""
-    states = _posterior_states(guide, observations)
-    states = states[torch.randperm(len(states), device=states.device)[:2000]]
-    with torch.no_grad():
-        dynamics = model.dynamics.read()
-        expansion = dynamics.energy.expansion(states)
-        curvature = torch.linalg.eigvalsh(expansion.hessian).amax(-1).quantile(0.9)
-        rate = float((curvature / torch.as_tensor(dynamics.friction)).max())
+    points = grid.points.to(observations.values).unsqueeze(-1)
+    dynamics = model.dynamics.read()
+    expansion = dynamics.energy.expansion(points)
+    weight = torch.softmax(-dynamics.energy.energy(points) / dynamics.temperature, 0)
+    curvature = expansion.hessian[:, 0, 0]
+    order = curvature.argsort()
+    share = weight[order].cumsum(0)
+    stiff = float(curvature[order][int((share < 0.9).sum().clamp_max(len(order) - 1))])
     gap = observations.typical_gap
-    needed = math.ceil(max(rate, 0.0) * gap / _STIFFNESS)
+    needed = math.ceil(max(stiff / float(dynamics.friction), 0.0) * gap / _STIFFNESS)
     return gap / min(max(needed, 2), _MOST_INNER_STEPS)
