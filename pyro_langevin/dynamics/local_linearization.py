@@ -63,7 +63,7 @@ def _relative_expm1(x: Tensor) -> Tensor:
     """``(e^x - 1)/x``."""
     small = x.abs() < 1e-3
     safe = torch.where(small, torch.ones_like(x), x)
-    return torch.where(small, 1.0 + x / 2.0 + x * x / 6.0, torch.expm1(safe) / safe)
+    return torch.where(small, 1.0 + x / 2.0 * (1.0 + x / 3.0 * (1.0 + x / 4.0)), torch.expm1(safe) / safe)
 
 
 def _phi_1(x: Tensor) -> Tensor:

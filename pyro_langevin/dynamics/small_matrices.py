@@ -101,8 +101,9 @@ def _symmetric_functions_2d(matrix: Tensor, functions: Sequence[ScalarFunction])
     half_gap = 0.5 * (matrix[..., 0, 0] - matrix[..., 1, 1])
     off = matrix[..., 0, 1]
     middle = 0.5 * (matrix[..., 0, 0] + matrix[..., 1, 1])
-    # the floor keeps d(delta) finite at delta = 0; its square enters f(S), so 1e-3 costs 1e-6
-    floor = 1e-3 * (1.0 + middle.detach().abs())
+    # The floor keeps d(delta) finite at delta = 0. Its square enters f(S), rounding over it the gradient.
+    smallest = 1e-6 if matrix.dtype == torch.float64 else 1e-3
+    floor = smallest * (1.0 + middle.detach().abs())
     delta = (half_gap.square() + off.square() + floor.square()).sqrt()
     eigenvalues = torch.stack([middle - delta, middle + delta])
     traceless = torch.stack([torch.stack([half_gap, off], -1), torch.stack([off, -half_gap], -1)], -2)
