@@ -1,0 +1,68 @@
+"""What the names on the command line stand for, and the numbers of a fit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from pyro_langevin.cli.command import CommandError
+from pyro_langevin.dynamics import Overdamped
+from pyro_langevin.emissions import GaussianEmission
+from pyro_langevin.encoders import RecurrentEncoder
+from pyro_langevin.guides import SteeredGuide
+from pyro_langevin.model import LangevinModel
+from pyro_langevin.potentials import MixturePotential, NeuralPotential, Potential
+
+Made = TypeVar("Made")
+
+STEPS = 600  # optimiser steps a seed, as `pyro_langevin.fit` has it
+SEEDS = 3  # one fit alone cannot show how sure it is
+DRAWS = 100
+MERGE_BELOW = 1.0  # kT
+
+POTENTIALS: dict[str, Callable[[int], Potential]] = {
+    "neural": NeuralPotential,
+    "mixture": lambda dim: MixturePotential(dim, 8 * dim),
+}
+DYNAMICS: dict[str, Callable[[Potential], Overdamped]] = {"overdamped": Overdamped}
+EMISSIONS: dict[str, Callable[[int, int], GaussianEmission]] = {"gaussian": GaussianEmission}
+
+#: Named in the design, not there yet.
+PLANNED = ("underdamped", "studentt", "poisson", "categorical")
+
+
+def model_and_guide(
+    latent_dim: int,
+    obs_dim: int,
+    *,
+    potential: str = "neural",
+    dynamics: str = "overdamped",
+    emission: str = "gaussian",
+    max_step: float | None = None,
+) -> tuple[LangevinModel, SteeredGuide]:
+    """The model that the command line fits, and its guide.
+
+    Args:
+        latent_dim: Dimension of the latent state.
+        obs_dim: Number of channels.
+        potential: One of ``POTENTIALS``.
+        dynamics: One of ``DYNAMICS``.
+        emission: One of ``EMISSIONS``.
+        max_step: Largest inner step in the data's time unit; chosen by the fit when None.
+    """
+    prior = chosen(DYNAMICS, dynamics, "--dynamics")(chosen(POTENTIALS, potential, "--potential")(latent_dim))
+    observed = chosen(EMISSIONS, emission, "--emission")(latent_dim, obs_dim)
+    model = LangevinModel(prior, observed, max_step=max_step)
+    return model, SteeredGuide(model, RecurrentEncoder(obs_dim))
+
+
+def chosen(among: dict[str, Made], name: str, option: str) -> Made:
+    """What a name stands for.
+
+    Raises:
+        CommandError: It stands for nothing, or for something that is not available yet.
+    """
+    if name in among:
+        return among[name]
+    fault = "is not available yet" if name in PLANNED else "is not known"
+    raise CommandError(f"{option} {name} {fault}; use {option} {' or '.join(among)}")

@@ -1,0 +1,141 @@
+"""``pyro-langevin fit``: from files to states and a report."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from pyro_langevin.cli import choices, results
+from pyro_langevin.cli.command import (
+    DONE,
+    INTERRUPTED,
+    character,
+    interval,
+    names,
+    output_folder,
+    positive,
+    tell,
+    whole_number,
+)
+from pyro_langevin.inference_data import posterior, save_draws
+from pyro_langevin.tables import read_table
+from pyro_langevin.training import FitResult, fit
+
+
+def add_to(commands: Any) -> None:
+    """Adds the command to the parser's."""
+    parser = commands.add_parser("fit", help="fit time series and write a report", allow_abbrev=False)
+    parser.set_defaults(run=run)
+    parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="CSV, TSV, Parquet or NetCDF")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the results")
+    _add_table_options(parser.add_argument_group("data"))
+    _add_model_options(parser.add_argument_group("model"))
+    _add_training_options(parser.add_argument_group("training and results"))
+
+
+def _add_table_options(group: Any) -> None:
+    add = group.add_argument
+    add("--time", required=True, metavar="COL", help="column of the times")
+    add("--values", required=True, type=names, metavar="COL[,COL]", help="columns of the channels")
+    add("--series", metavar="COL", help="column that tells series apart; else each file is one")
+    add("--transform", metavar="EXPR", help="channels as an expression over columns, like '-log(Ca)'")
+    add("--time-range", type=interval, metavar="LO,HI", help="times to use; either end may be left out")
+    add("--time-unit", default="", metavar="U", help="unit of the times, for tables and figures")
+    add("--delimiter", type=character, metavar="C", help="of text files, or 'tab'; found out by default")
+
+
+def _add_model_options(group: Any) -> None:
+    add = group.add_argument
+    add("--latent-dim", type=whole_number(1), default=1, metavar="N", help="dimension (default: 1)")
+    add("--dynamics", default="overdamped", metavar="NAME", help=f"{' or '.join(choices.DYNAMICS)} (default)")
+    add("--emission", default="gaussian", metavar="NAME", help=f"{' or '.join(choices.EMISSIONS)} (default)")
+    add("--potential", default="neural", metavar="NAME", help="neural (default) or mixture")
+    add("--max-step", type=positive, metavar="H", help="largest time step; chosen by the fit by default")
+
+
+def _add_training_options(group: Any) -> None:
+    add = group.add_argument
+    for option, default, least, text in (
+        ("--seeds", choices.SEEDS, 1, "number of independent fits"),
+        ("--steps", choices.STEPS, 3, "optimiser steps a seed"),
+        ("--draws", choices.DRAWS, 1, "posterior draws a seed"),
+    ):
+        help_text = f"{text} (default: {default})"
+        add(option, type=whole_number(least), default=default, metavar="N", help=help_text)
+    add(
+        "--window",
+        type=whole_number(2),
+        metavar="N",
+        help="observations a training window; chosen by the fit",
+    )
+    add(
+        "--merge-below",
+        type=positive,
+        default=choices.MERGE_BELOW,
+        metavar="KT",
+        help=f"basins shallower than this, in kT, are no states (default: {choices.MERGE_BELOW:g})",
+    )
+    add("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: auto")
+    add("--resume", action="store_true", help="go on from the checkpoint in --out, with the same options")
+    add("--quiet", action="store_true", help="print warnings and errors only")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Reads, fits, draws, writes and prints; returns the exit code."""
+    # before anything is read: a slip here should not cost the time that large files take
+    build = partial(
+        choices.model_and_guide,
+        potential=options.potential,
+        dynamics=options.dynamics,
+        emission=options.emission,
+        max_step=options.max_step,
+    )
+    build(options.latent_dim, 1)
+    observations = read_table(
+        options.files,
+        time=options.time,
+        values=options.values,
+        series=options.series,
+        transform=options.transform,
+        delimiter=options.delimiter,
+        time_range=options.time_range,
+        time_unit=options.time_unit,
+    )
+    folder = output_folder(options.out)
+    if not options.quiet:
+        print(observations, flush=True)
+    model, guide = build(options.latent_dim, observations.obs_dim)
+    result = fit(
+        model,
+        guide,
+        observations,
+        steps=options.steps,
+        seeds=options.seeds,
+        window=options.window,
+        device=options.device,
+        checkpoint=folder / results.CHECKPOINT,
+        resume=options.resume,
+        progress=not options.quiet,
+    )
+    if result.interrupted:
+        tell(f"interrupted; reporting what is fitted; --resume goes on from {folder / results.CHECKPOINT}")
+    idata = posterior(reportable(result), observations, draws=options.draws, merge_below=options.merge_below)
+    save_draws(idata, folder / results.POSTERIOR)
+    results.write_summary_and_report(idata, folder)
+    if not options.quiet:
+        results.print_results(idata)
+    results.tell_warnings(idata)
+    if not options.quiet:
+        print(f"\n{folder}: {results.REPORT}, {results.SUMMARY}, {results.POSTERIOR}, {results.CHECKPOINT}")
+    return INTERRUPTED if result.interrupted else DONE
+
+
+def reportable(result: FitResult) -> FitResult:
+    """An interrupted fit without the seed that was under way: it would spoil the figures of the others."""
+    if not result.interrupted or len(result.members) == 1:
+        return result
+    tell(f"seed {result.members[-1].seed} is not finished and is left out of the report")
+    return replace(result, members=result.members[:-1], interrupted=False)
