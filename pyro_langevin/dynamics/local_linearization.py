@@ -14,10 +14,9 @@ from pyro_langevin.dynamics.transition import Transition
 if TYPE_CHECKING:
     from pyro_langevin.dynamics.overdamped import OverdampedDynamics
 
-# Exponents of the linearised flow over one step. Above the cap a path leaves a barrier top within the step and
-# the linearization means nothing; below the floor the step is simply the well's equilibrium.
+# Largest exponent of the linearised flow over one step: above it a path leaves a barrier top within the step and
+# the linearization means nothing.
 _LARGEST_EXPONENT = 2.0
-_SMALLEST_EXPONENT = -60.0
 
 
 @dataclass(frozen=True)
@@ -56,7 +55,7 @@ class LocalLinearization:
 
 
 def _clamped(x: Tensor) -> Tensor:
-    return x.clamp(_SMALLEST_EXPONENT, _LARGEST_EXPONENT)
+    return x.clamp_max(_LARGEST_EXPONENT)
 
 
 def _relative_expm1(x: Tensor) -> Tensor:
