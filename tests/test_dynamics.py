@@ -69,7 +69,7 @@ def covariance(transition: Transition) -> Tensor:
 def exact_ornstein_uhlenbeck(
     stiffness: Tensor, centre: Tensor, friction: Tensor, temperature: float, z: Tensor, step: float
 ) -> tuple[Tensor, Tensor]:
-    """Mean by the flow ``F`` (a matrix exponential); covariance ``S - F S F^T``, ``S`` from Lyapunov's equation."""
+    """Mean by the flow ``F = exp(drift h)``; covariance ``S - F S F^T`` with Lyapunov's ``S``."""
     mobility = np.diag(1.0 / friction.expand(len(stiffness)).numpy())
     drift = -mobility @ stiffness.numpy()
     flow = scipy.linalg.expm(drift * step)
@@ -120,7 +120,7 @@ def test_an_inverted_well_is_linearised_exactly_within_the_cap() -> None:
             super().__init__(1)
             self.stiffness = torch.tensor(-1.5)
 
-    step, z = 0.8, torch.tensor([[0.3], [-2.0]])
+    step, z = 0.4, torch.tensor([[0.3], [-2.0]])
     transition = Overdamped(Hill(), friction=1.0).transition(z, torch.tensor(step))
     torch.testing.assert_close(transition.mean, z * math.exp(1.5 * step))
     expected = torch.full((2, 1, 1), (math.exp(3.0 * step) - 1.0) / 1.5)
@@ -169,6 +169,26 @@ def test_local_linearization_matches_moments_to_second_order(
         )
     orders = np.diff(np.log(errors), axis=0) / np.log(0.5)
     assert (orders > 2.85).all(), orders
+
+
+@pytest.mark.parametrize("step", [1e-5, 0.002, 0.01, 0.05])
+def test_local_linearization_is_its_formula(step: float) -> None:
+    x, diffusion = np.array([-1.4, -1.0, -0.62, -0.55, 0.8, 1.3]), 0.7
+    drift, slope, jerk = -16 * x * (x**2 - 1), -16 * (3 * x**2 - 1), -96 * x
+    exponent = diffusion * slope * step
+    assert (np.abs(exponent) > 1e-12).all()
+    first = np.expm1(exponent) / exponent
+    second = np.array([sum(a**k / math.factorial(k + 2) for k in range(60)) for a in exponent])
+    deviation = np.sqrt(2 * diffusion * step * np.expm1(2 * exponent) / (2 * exponent))
+    bend = second * step**2 * diffusion**2 * jerk
+    bend /= np.sqrt(1 + 0.25 * bend**2 / (2 * diffusion * step))  # held where it exceeds the free noise
+    transition = Overdamped(DoubleWell(), friction=1 / diffusion).transition(
+        torch.from_numpy(x)[:, None], torch.tensor(step)
+    )
+    np.testing.assert_allclose(
+        transition.mean[:, 0].numpy(), x + first * diffusion * drift * step + bend, rtol=1e-9
+    )
+    np.testing.assert_allclose(transition.scale[:, 0, 0].numpy(), deviation, rtol=1e-9)
 
 
 @pytest.mark.parametrize("build", [TripleWell, Tube])
