@@ -16,7 +16,7 @@ from pyro_langevin.landscape.minima import (
     stationary_points_1d,
     thinned,
 )
-from pyro_langevin.landscape.passes import Pass, lowest_pass, merge_shallow
+from pyro_langevin.landscape.passes import Pass, lowest_pass, merge_shallow, without_redundant
 from pyro_langevin.landscape.region import EnergyGrid, find_region, make_grid
 from pyro_langevin.landscape.saddles import passes_1d, passes_on_grid
 from pyro_langevin.landscape.states import Landscape
@@ -82,7 +82,8 @@ def _plane_or_space(surface: ReducedEnergy, starts: Floats, merge_below: float) 
             "landscape: no descent from the starts met a minimum; the potential may not confine"
         )
     low, high = find_region(surface, wells, height=_HEIGHT[surface.dim])
-    narrowest = np.linalg.eigvalsh(surface.slope_and_curvature(wells)[1]).max()
+    hessian = surface.slope_and_curvature(wells)[1]
+    narrowest = np.diagonal(hessian, axis1=-2, axis2=-1).max(0)
     least, most = _CELLS[surface.dim]
     counts = np.clip((high - low) * np.sqrt(narrowest) * _CELLS_PER_WIDTH, least, most)
     counts = 2.0 * np.ceil(
@@ -90,8 +91,8 @@ def _plane_or_space(surface: ReducedEnergy, starts: Floats, merge_below: float) 
     )  # even: the dividing line of a symmetric potential runs between cells
     grid = make_grid(surface, low, high, counts)
     minima = minima_on_grid(surface, grid, wells)
-    grid = EnergyGrid(grid.axes, grid.energy, flow_basins(surface, grid, minima))
-    passes = passes_on_grid(surface, grid, minima)
+    grid = EnergyGrid(grid.axes, grid.energy, flow_basins(surface, grid, minima, height=_HEIGHT[surface.dim]))
+    passes = without_redundant(surface(minima), passes_on_grid(surface, grid, minima))
     landscape, owner = _merged(surface, minima, passes, merge_below, grid)
     return replace(landscape, grid=_with_basins(grid, landscape, owner[grid.basin]))
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.sparse import csc_matrix, identity
+from scipy.sparse import csc_matrix
 from scipy.sparse.linalg import LinearOperator, cg, eigsh, splu
 
 from pyro_langevin.landscape.region import EnergyGrid
@@ -35,12 +35,27 @@ class Generator:
     root: Floats
     dim: int
 
-    def solver(self, keep: np.ndarray, shift: float = 0.0) -> Callable[[Floats], Floats]:
-        """Function that solves ``(matrix + shift) x = b`` on the cells to keep ``(m,)`` (bool).
+    def pseudo_inverse(self) -> Callable[[Floats], Floats]:
+        """Function that solves ``matrix x = b`` for the parts of ``b`` and ``x`` orthogonal to ``root``."""
+        # the direct solver pins one cell, exact for any barrier; conjugate gradients are faster without
+        keep = np.ones(len(self.root), dtype=bool)
+        if self.dim < 3:
+            keep[int(self.root.argmax())] = False
+        solve = self.solver(keep)
+
+        def inverse(right: Floats) -> Floats:
+            solution = np.zeros_like(right)
+            solution[keep] = solve((right - (self.root @ right) * self.root)[keep])
+            return np.asarray(solution - (self.root @ solution) * self.root)
+
+        return inverse
+
+    def solver(self, keep: np.ndarray) -> Callable[[Floats], Floats]:
+        """Function that solves ``matrix x = b`` on the cells to keep ``(m,)`` (bool).
 
         Factorised in two dimensions; in three, where factors would fill the memory, conjugate gradients.
         """
-        block = csc_matrix(self.matrix[keep][:, keep] + shift * identity(int(keep.sum())))
+        block = csc_matrix(self.matrix[keep][:, keep])
         if self.dim > 2:
             return _iterative_solver(block)
         factor = splu(
@@ -147,22 +162,12 @@ def _edge_factor(cores: GridCores, centre: Floats, first: Integers, second: Inte
 
 def timescales(generator: Generator, *, count: int) -> Floats:
     """Slowest implied timescales, ``(count,)``."""
-    size = len(generator.root)
-    # a shift well below the slowest local relaxation keeps the matrix definite
-    shift = 1e-6 * float(np.median(generator.matrix.diagonal()))
-    solve = generator.solver(np.ones(size, dtype=bool), shift)
     root = generator.root
-
-    def inverse(vector: Floats) -> Floats:
-        vector = vector.ravel()
-        constant = root @ vector
-        return solve(vector - constant * root) + constant / shift * root
-
-    operator = LinearOperator((size, size), matvec=inverse, dtype=np.float64)
-    start = root * (1.0 + np.random.default_rng(0).random(size))
-    values = eigsh(operator, k=count + 1, which="LA", v0=start, tol=1e-5, return_eigenvectors=False)
-    rates = np.sort(1.0 / values - shift)[1:]
-    return np.asarray(1.0 / rates)
+    solve = generator.pseudo_inverse()
+    operator = LinearOperator((len(root), len(root)), matvec=lambda x: solve(x.ravel()), dtype=np.float64)
+    start = root * np.random.default_rng(0).standard_normal(len(root))
+    values = eigsh(operator, k=count, which="LA", v0=solve(start), tol=1e-5, return_eigenvectors=False)
+    return np.asarray(np.sort(values)[::-1])
 
 
 def passage_times(generator: Generator, cores: Integers, start: Integers, *, states: int) -> Floats:

@@ -12,22 +12,25 @@ from pyro_langevin.landscape.surface import Floats, Integers, ReducedEnergy
 
 _STRIDE = 1.2  # cells a flow step covers
 _MOST_STRIDES = 200  # of the cells along a dividing line
+_UNKNOWN, _HIGH = -1, -2  # marks of cells without a basin
 
 
-def flow_basins(surface: ReducedEnergy, grid: EnergyGrid, minima: Floats) -> Integers:
+def flow_basins(surface: ReducedEnergy, grid: EnergyGrid, minima: Floats, *, height: float) -> Integers:
     """Index of the minimum that the gradient flow reaches from each cell, shape of the grid.
 
     Each cell is flowed a little more than one cell width and takes the basin of the cells around its end,
     once these agree. Where that spreads no further (along dividing lines, across narrow valleys), cells are
-    flowed on.
+    flowed on. Cells more than ``height`` kT above the lowest minimum take the nearest basin.
     """
     shape = grid.energy.shape
-    basin = np.full(grid.energy.size, -1, dtype=np.int64)
+    basin = np.full(grid.energy.size, _UNKNOWN, dtype=np.int64)
     centres = grid.points
     for index, (minimum, reach) in enumerate(zip(minima, inward_reach(surface, minima), strict=True)):
         basin[_block(grid, minimum)] = index
         basin[np.linalg.norm(centres - minimum, axis=-1) < reach] = index
-    unknown = np.flatnonzero(basin < 0)
+    ceiling = float(surface(minima).min()) + height
+    basin[(basin < 0) & ~(grid.energy.ravel() < ceiling)] = _HIGH
+    unknown = np.flatnonzero(basin == _UNKNOWN)
     stride = _STRIDE * float(grid.spacing.min())
     points = centres[unknown]
     for _ in range(_MOST_STRIDES):
@@ -71,9 +74,11 @@ def _corners(grid: EnergyGrid, points: Floats) -> Integers:
 
 
 def _agreement(basin: Integers, corners: Integers) -> tuple[Integers, np.ndarray]:
-    """Basin of the first corner, and whether all corners have it."""
+    """Basin of the corners below the height of interest, and whether they agree."""
     around = basin[corners]
-    return around[:, 0], (around[:, 0] >= 0) & (around == around[:, :1]).all(-1)
+    found = around.max(-1)
+    same = (around == found[:, None]) | (around == _HIGH)
+    return found, (found >= 0) & same.all(-1)
 
 
 def _filled(basin: Integers) -> Integers:

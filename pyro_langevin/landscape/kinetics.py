@@ -16,11 +16,14 @@ from pyro_langevin.landscape.finite_volume import (
     timescales,
 )
 from pyro_langevin.landscape.quadrature import core_fluxes_1d, occupancy_1d, passage_times_1d, timescales_1d
+from pyro_langevin.landscape.region import EnergyGrid
 from pyro_langevin.landscape.states import Landscape
 from pyro_langevin.landscape.stationary import occupancy_on_grid
 from pyro_langevin.landscape.surface import Floats, LandscapeError
 
-_HEIGHT = 15.0  # kT: cells above hold less than e^-15 of the probability of the deepest
+_COARSEST = 0.8  # grid cells by the standard deviation of the narrowest well
+_HEIGHT = 15.0  # kT: cells above hold less than e^-15 of the probability of the deepest ...
+_ABOVE_PASS = 8.0  # ... and are left out if they are also this much above every pass
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,12 +103,15 @@ def _line(landscape: Landscape, diffusion: float, processes: int) -> Kinetics:
 def _grid(landscape: Landscape, diffusion: Floats, processes: int, cores: CoreFunction) -> Kinetics:
     grid, states = landscape.grid, landscape.n_states
     assert grid is not None
+    _check_resolution(landscape, grid)
     start_cell = grid.nearest(landscape.minimum)
     label = np.asarray(cores(grid.points), dtype=np.int64)
     label[start_cell] = np.arange(states)  # a core narrower than a cell still has one
     on_grid = GridCores(label.reshape(grid.energy.shape), cores)
-    free = make_generator(grid, diffusion, height=_HEIGHT)
-    cored = make_generator(grid, diffusion, height=_HEIGHT, cores=on_grid)
+    highest = float((landscape.beta_barrier + landscape.beta_energy[:, None]).max())
+    height = max(_HEIGHT, highest + _ABOVE_PASS)
+    free = make_generator(grid, diffusion, height=height)
+    cored = make_generator(grid, diffusion, height=height, cores=on_grid)
     label = label[cored.cells]
     flux, last = core_fluxes(cored, label, states=states)
     rate, dwell = rates_and_dwells(flux, last)
@@ -117,6 +123,18 @@ def _grid(landscape: Landscape, diffusion: Floats, processes: int, cores: CoreFu
         rate=rate,
         dwell=dwell,
     )
+
+
+def _check_resolution(landscape: Landscape, grid: EnergyGrid) -> None:
+    """Refuse wells that the grid does not resolve: finite volumes would be off by more than some per cent."""
+    hessian = landscape.surface.slope_and_curvature(landscape.minimum)[1]
+    curvature = np.diagonal(hessian, axis1=-2, axis2=-1).max(0)
+    coarseness = float((grid.spacing * np.sqrt(curvature)).max())
+    if coarseness > _COARSEST:
+        raise LandscapeError(
+            f"kinetics: the narrowest well is {1.0 / coarseness:.2g} grid cells wide, too sharp for the "
+            f"grid in {grid.dim} dimensions; use chain_kinetics"
+        )
 
 
 def rates_and_dwells(flux: Floats, last: Floats) -> tuple[Floats, Floats]:

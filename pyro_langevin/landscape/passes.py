@@ -8,6 +8,8 @@ import numpy as np
 
 from pyro_langevin.landscape.surface import Floats, Integers
 
+_SLACK = 0.1  # kT
+
 
 @dataclass(frozen=True, eq=False)
 class Pass:
@@ -39,6 +41,16 @@ def lowest_pass(energies: Floats, passes: list[Pass]) -> Floats:
     for k in range(len(energies)):
         best = np.minimum(best, np.maximum(best[:, k : k + 1], best[k : k + 1, :]))
     return best
+
+
+def without_redundant(energies: Floats, passes: list[Pass]) -> list[Pass]:
+    """Passes without those estimates that some path over exact saddles explains, to 0.1 kT.
+
+    Basins that touch in a corner only have a lowest common point that is no saddle; the real way between them
+    leads over their neighbours.
+    """
+    best = lowest_pass(energies, [item for item in passes if item.exact])
+    return [item for item in passes if item.exact or item.energy < best[item.joins] - _SLACK]
 
 
 def merge_shallow(

@@ -58,19 +58,22 @@ def timescales_1d(landscape: Landscape, diffusion: float, *, count: int) -> Floa
     density, weight = density / weight.sum(), weight / weight.sum()
     spacing = axis[1] - axis[0]
     middle = int(energy.argmin())
-    functions = np.polynomial.legendre.legvander(np.linspace(-1.0, 1.0, len(axis)), count + _SPARE)[:, 1:]
-    rates = np.empty(0)
+    # cosines of the distribution function are orthonormal under the density
+    quantile = _running(density[:, None], spacing)
+    functions = np.cos(np.pi * quantile / quantile[-1] * np.arange(1, count + _SPARE + 1))
+    times = np.empty(0)
     for _ in range(_SWEEPS):
         functions = functions - weight @ functions
+        functions = np.linalg.qr(np.sqrt(weight)[:, None] * functions)[0] / np.sqrt(weight)[:, None]
         flux = _running(functions * density[:, None], spacing)
         # integrated from the nearer end, so that the tails keep their relative precision
         flux[middle:] = -_running((functions * density[:, None])[middle:][::-1], spacing)[::-1]
         solved = _running(-flux / (diffusion * density[:, None]), spacing)
         solved = solved - weight @ solved
-        stiffness = solved.T @ (weight[:, None] * functions)
-        rates, mixing = eigh(0.5 * (stiffness + stiffness.T), solved.T @ (weight[:, None] * solved))
+        inverse = functions.T @ (weight[:, None] * solved)
+        times, mixing = eigh(0.5 * (inverse + inverse.T))
         functions = solved @ mixing
-    return np.asarray(1.0 / rates[:count])
+    return np.asarray(times[::-1][:count])
 
 
 def _running(values: Floats, spacing: float) -> Floats:

@@ -19,12 +19,12 @@ class StationaryOccupancy:
     """Probability of each state under ``exp(-beta U)``.
 
     Attributes:
-        value: ``(n,)``, sums to one.
+        occupancy: ``(n,)``, sums to one.
         standard_error: Monte Carlo error ``(n,)``; zero for quadrature.
         effective_samples: Effective number of samples behind it; infinite for quadrature.
     """
 
-    value: Floats
+    occupancy: Floats
     standard_error: Floats
     effective_samples: float
 
