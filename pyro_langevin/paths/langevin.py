@@ -20,7 +20,8 @@ LOG_2PI = math.log(2.0 * math.pi)
 class ReadDynamics(Protocol):
     """Dynamics whose parameters were read once."""
 
-    dim: int
+    @property
+    def dim(self) -> int: ...
 
     def transition(self, z: Tensor, step: Tensor) -> Transition: ...
 
