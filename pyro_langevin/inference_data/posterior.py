@@ -26,11 +26,12 @@ from pyro_langevin.observations import Observations
 from pyro_langevin.training import FitResult, FittedMember
 
 _STARTS = 20_000
+_PATHS = 5_000
 _OWN_STATES = ("states", "occupancy", "kinetics")
 
 
 def posterior(
-    result: FitResult, observations: Observations, *, draws: int = 100, merge_below: float = 1.0, seed: int = 0
+    result: FitResult, observations: Observations, *, draws: int | None = None, merge_below: float = 1.0, seed: int = 0
 ) -> Any:
     """Draws from the fitted guides, with states, occupancies and kinetics, as ArviZ holds them.
 
@@ -40,7 +41,7 @@ def posterior(
     Args:
         result: From :func:`~pyro_langevin.fit`.
         observations: The data to condition on, usually those of the fit.
-        draws: Draws a fit.
+        draws: Draws a fit; by default 100, fewer when there are many series (about 5,000 paths in all, at least 5).
         merge_below: Least depth of a state in kT; shallower basins belong to their neighbour.
         seed: Seed of the draws.
 
@@ -52,6 +53,8 @@ def posterior(
         LandscapeError: If a learned potential has no minimum that can be found.
         ValueError: If the observations do not fit the model, or no draws are asked for.
     """
+    if draws is None:
+        draws = min(100, max(5, _PATHS // observations.n_series))
     if draws < 1:
         raise ValueError(f"posterior: expected at least 1 draw, got {draws}")
     pyro.set_rng_seed(seed)
@@ -107,7 +110,7 @@ def _statistics(member: FittedMember, paths: PathDraws) -> xr.Dataset:
         {
             "log_p": (("draw", "series"), paths.log_p),
             "log_q": (("draw", "series"), paths.log_q),
-            "loss": (("iteration",), np.asarray(member.loss)),
+            "loss": (("iteration",), np.asarray(member.loss), {"long_name": "loss per observed value (nats)"}),
         },
         attrs={"restarts": member.restarts},
     )

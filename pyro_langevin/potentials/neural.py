@@ -14,7 +14,7 @@ from pyro_langevin.potentials.mixture import MixturePotential
 class NeuralPotential(Potential):
     r"""Learned potential: a bounded network on top of a confining reference.
 
-    .. math:: U(z) = \sum_i a_i \tanh(w_i^\top z + b_i) + U_\mathrm{ref}(z)
+    .. math:: U(z) = n^{-1/2} \sum_{i=1}^n a_i \tanh(w_i^\top z + b_i) + U_\mathrm{ref}(z)
 
     The network is bounded, so that the sum is confining whenever the reference is. The reference is a
     learned Gaussian mixture, ``-log`` of its density (:class:`MixturePotential`): it lets wells be as sharp
@@ -56,7 +56,8 @@ class NeuralPotential(Potential):
         self.reference.initialise(points)
 
     def read(self) -> NeuralEnergy:
-        return NeuralEnergy(self.weight.mT, self.bias + 0.0, self.height + 0.0, self.reference.read())
+        scaled = self.height / len(self.height) ** 0.5
+        return NeuralEnergy(self.weight.mT, self.bias + 0.0, scaled, self.reference.read())
 
     def energy(self, z: Tensor) -> Tensor:
         return self.read().energy(z)
@@ -75,7 +76,7 @@ class NeuralEnergy:
     Attributes:
         weight: ``(dim, hidden)``.
         bias: ``(hidden,)``.
-        height: ``(hidden,)``.
+        height: ``(hidden,)``, already divided by the root of their number.
         reference: The energy it is added to.
     """
 

@@ -32,9 +32,9 @@ def fit(
     guide: SteeredGuide | GaussMarkovGuide,
     observations: Observations,
     *,
-    steps: int = 600,
+    steps: int = 450,
     seeds: int | Iterable[int] = 1,
-    learning_rate: float = 5e-3,
+    learning_rate: float = 1e-2,
     batch_size: int = 64,
     window: int | None = None,
     kl_annealing: int = 0,
@@ -57,7 +57,7 @@ def fit(
         observations: The data.
         steps: Optimiser steps a seed; a phase ends earlier once its loss is on a plateau.
         seeds: How many independent fits, or their seeds. Only several can show how sure the fit itself is.
-        learning_rate: Peak learning rate of the guide; the few parameters of the model get four times that.
+        learning_rate: Peak learning rate of the guide; the few parameters of the model get twice that.
         batch_size: Windows a step.
         window: Observations a window; by default as many as keep the loop over inner steps short.
         kl_annealing: Steps over which the prior's weight in the ELBO rises from a tenth to one. Off by default:

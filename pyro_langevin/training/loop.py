@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import warnings
+from collections import deque
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from pyro_langevin.observations import Observations
 from pyro_langevin.training.checkpoint import save_checkpoint
 from pyro_langevin.training.correlation import check_forgetting
 from pyro_langevin.training.errors import TrainingError
+from pyro_langevin.training.hop_calibration import calibrate_hopping
 from pyro_langevin.training.phases import (
     Phase,
     choose_max_step,
@@ -30,7 +32,10 @@ from pyro_langevin.training.phases import (
     training_windows,
 )
 
-_CLIP = 50.0
+_CLIP = 2.0  # times the median of recent gradient norms
+_RECENT = 50  # steps that "recent" means
+_OUTLIER = 12.0  # robust standard deviations above the recent median at which a loss has left the track
+_PATIENCE = 5  # such losses in a row before training goes back
 _WARM_UP = 20
 _SNAPSHOT_EVERY = 25
 _MOST_RESTARTS = 8
@@ -101,6 +106,7 @@ class Trainer:
         self.grid = initial_grid(model) if any(phase.uses_evidence for phase in phases) else None
         self.progress = Progress()
         self._optimizer_state: dict[str, Any] | None = None
+        self._outliers = 0
 
     def state(self) -> dict[str, Any]:
         """Everything needed to go on exactly."""
@@ -166,6 +172,8 @@ class Trainer:
             return self.progress.stride > 1
         if phase.name == "posterior" and grid is not None and self.adapt_step:
             self.model.max_step = choose_max_step(self.model, self.observations, grid) * (1 + 1e-6)
+        if phase.name == "posterior" and grid is None:
+            calibrate_hopping(self.model, self.guide, self.observations)
         if phase.name == "bound" and self.adapt_step:
             self.model.max_step = gap / _INNER_STEPS * (1 + 1e-6)
         return True
@@ -180,6 +188,7 @@ class Trainer:
             optimizer.load_state_dict(self._optimizer_state)
         self._optimizer_state = optimizer.state_dict()
         good = self.state()
+        recent_norms: list[deque[float]] = [deque(maxlen=_RECENT) for _ in groups]
         try:
             while self.progress.step < phase.steps:
                 self._set_rate(optimizer, phase)
@@ -191,8 +200,13 @@ class Trainer:
                 if culprit is not None:
                     self._go_back(good, optimizer, culprit)
                     continue
-                for group in groups:
-                    clip_grad_norm_(group["params"], _CLIP)  # type: ignore[arg-type]
+                if self._off_track(float(loss.detach())):
+                    if self._outliers >= _PATIENCE:
+                        self._go_back(good, optimizer, "the loss rose far above its recent level; it")
+                    continue
+                for group, norms in zip(groups, recent_norms, strict=True):
+                    ceiling = _CLIP * float(torch.tensor(norms).median()) if len(norms) > 5 else math.inf
+                    norms.append(float(clip_grad_norm_(group["params"], ceiling)))  # type: ignore[arg-type]
                 optimizer.step()
                 self._record(float(loss.detach()), phase, bar)
                 self._optimizer_state = optimizer.state_dict()
@@ -241,6 +255,18 @@ class Trainer:
         start = self.progress.decay_from
         return start is not None and self.progress.step - start >= _LAST_SHARE * phase.steps
 
+    def _off_track(self, loss: float) -> bool:
+        """Whether a loss is far above its recent level: such a step is not taken."""
+        begin = len(self.progress.loss) - min(self.progress.step, _RECENT)
+        recent = torch.tensor(self.progress.loss[begin:], dtype=torch.float64)
+        if len(recent) < _RECENT:
+            return False
+        middle = recent.median()
+        spread = 1.5 * (recent - middle).abs().median()
+        outlier = loss > float(middle + _OUTLIER * spread)
+        self._outliers = self._outliers + 1 if outlier else 0
+        return outlier
+
     def _non_finite(self, loss: Tensor, groups: list[dict[str, object]]) -> str | None:
         """Name of what is not finite, or None if all is well."""
         bad = [
@@ -261,6 +287,7 @@ class Trainer:
                 f"fit: {culprit} was not finite {restarts} times in spite of returns to the last good state; "
                 "lower learning_rate, or look for extreme values in the data"
             )
+        self._outliers = 0
         self.restore(good, random=False)
         optimizer.load_state_dict(copy.deepcopy(good["optimizer"]))
         self.progress.restarts, self.progress.rate = restarts, rate

@@ -11,6 +11,8 @@ In one dimension:
 In more dimensions:
 
 1. *bound*: model and guide together on the ELBO.
+2. *posterior*: the guide alone, after the diffusion was set so that the model hops as often as its posterior paths
+   (see :mod:`pyro_langevin.training.hop_calibration`).
 """
 
 from __future__ import annotations
@@ -66,11 +68,15 @@ class Phase:
 def plan(steps: int, learning_rate: float, *, exact: bool) -> list[Phase]:
     """The phases of a fit of so many steps."""
     if not exact:
-        return [Phase("bound", steps, learning_rate, 4.0, 1.0)]
+        first = max(2 * steps // 3, 1)
+        return [
+            Phase("bound", first, learning_rate, 2.0, 1.0),
+            Phase("posterior", max(steps - first, 1), learning_rate, 0.0, 1.0),
+        ]
     first, second = max(steps // 3, 1), max(steps // 6, 1)
     return [
-        Phase("evidence", first, learning_rate, 4.0, 0.0),
-        Phase("lagged evidence", second, learning_rate, 4.0, 0.0),
+        Phase("evidence", first, learning_rate, 2.0, 0.0),
+        Phase("lagged evidence", second, learning_rate, 2.0, 0.0),
         Phase("posterior", max(steps - first - second, 1), learning_rate, 0.0, 1.0),
     ]
 
