@@ -16,8 +16,9 @@ from pyro_langevin.dynamics import OverdampedDynamics
 from pyro_langevin.model import LangevinModel
 from pyro_langevin.observations import Observations
 
-# Energies above the lowest grid point are cut here: exp(-energy / 2) stays far from underflow.
-_HIGHEST_ENERGY = 60.0
+# Energies above the lowest grid point are cut here, in kT: the spectral sum loses exp(energy / 2) of its precision
+# there, and with it the gradient of rates over high barriers.
+_HIGHEST_ENERGY = 40.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,7 +62,7 @@ class Propagator:
         """Finite-volume generator of overdamped dynamics with reflecting ends, second order in the spacing."""
         points = grid.points.to(dynamics.friction.device)
         energy = dynamics.energy.energy(points.to(dynamics.friction).unsqueeze(-1)).double()
-        energy = (energy - energy.min()).clamp_max(_HIGHEST_ENERGY) / dynamics.temperature.double()
+        energy = ((energy - energy.min()) / dynamics.temperature.double()).clamp_max(_HIGHEST_ENERGY)
         hop = dynamics.diffusion.double() / grid.spacing**2
         climb = 0.5 * energy.diff()
         leave = torch.nn.functional.pad((-climb).exp(), (0, 1)) + torch.nn.functional.pad(climb.exp(), (1, 0))
