@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import TypeVar
+
+import pyro
 
 from pyro_langevin.cli.command import CommandError
 from pyro_langevin.dynamics import Overdamped
@@ -12,12 +15,13 @@ from pyro_langevin.encoders import RecurrentEncoder
 from pyro_langevin.guides import SteeredGuide
 from pyro_langevin.model import LangevinModel
 from pyro_langevin.potentials import MixturePotential, NeuralPotential, Potential
+from pyro_langevin.training import fit
 
 Made = TypeVar("Made")
 
-STEPS = 600  # optimiser steps a seed, as `pyro_langevin.fit` has it
+STEPS: int = inspect.signature(fit).parameters["steps"].default
 SEEDS = 3  # one fit alone cannot show how sure it is
-DRAWS = 100
+DRAWS: int | None = None  # `posterior` chooses by the number of series
 MERGE_BELOW = 1.0  # kT
 
 POTENTIALS: dict[str, Callable[[int], Potential]] = {
@@ -40,7 +44,7 @@ def model_and_guide(
     emission: str = "gaussian",
     max_step: float | None = None,
 ) -> tuple[LangevinModel, SteeredGuide]:
-    """The model that the command line fits, and its guide.
+    """The model that the command line fits, and its guide, drawn from the same seed at every call.
 
     Args:
         latent_dim: Dimension of the latent state.
@@ -50,6 +54,7 @@ def model_and_guide(
         emission: One of ``EMISSIONS``.
         max_step: Largest inner step in the data's time unit; chosen by the fit when None.
     """
+    pyro.set_rng_seed(0)
     prior = chosen(DYNAMICS, dynamics, "--dynamics")(chosen(POTENTIALS, potential, "--potential")(latent_dim))
     observed = chosen(EMISSIONS, emission, "--emission")(latent_dim, obs_dim)
     model = LangevinModel(prior, observed, max_step=max_step)

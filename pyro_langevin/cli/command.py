@@ -12,6 +12,7 @@ from pathlib import Path
 DONE = 0
 OFF = 1  # the demo missed an exact answer
 USER_ERROR = 2
+FAULT = 70  # of the program, EX_SOFTWARE
 INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 
 

@@ -20,7 +20,7 @@ from pyro_langevin.cli.command import (
     tell,
     whole_number,
 )
-from pyro_langevin.inference_data import posterior, save_draws
+from pyro_langevin.inference_data import posterior
 from pyro_langevin.tables import read_table
 from pyro_langevin.training import FitResult, fit
 
@@ -63,7 +63,7 @@ def _add_training_options(group: Any) -> None:
         ("--steps", choices.STEPS, 3, "optimiser steps a seed"),
         ("--draws", choices.DRAWS, 1, "posterior draws a seed"),
     ):
-        help_text = f"{text} (default: {default})"
+        help_text = f"{text} (default: {'by the number of series' if default is None else default})"
         add(option, type=whole_number(least), default=default, metavar="N", help=help_text)
     add(
         "--window",
@@ -123,8 +123,7 @@ def run(options: argparse.Namespace) -> int:
     if result.interrupted:
         tell(f"interrupted; reporting what is fitted; --resume goes on from {folder / results.CHECKPOINT}")
     idata = posterior(reportable(result), observations, draws=options.draws, merge_below=options.merge_below)
-    save_draws(idata, folder / results.POSTERIOR)
-    results.write_summary_and_report(idata, folder)
+    results.write_all(idata, folder)
     if not options.quiet:
         results.print_results(idata)
     results.tell_warnings(idata)

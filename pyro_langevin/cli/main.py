@@ -11,13 +11,13 @@ from importlib.metadata import version
 from typing import NoReturn, TextIO
 
 from pyro_langevin.cli import demo, fit, report
-from pyro_langevin.cli.command import INTERRUPTED, USER_ERROR, CommandError, one_line, tell
+from pyro_langevin.cli.command import FAULT, INTERRUPTED, USER_ERROR, CommandError, one_line, tell
 from pyro_langevin.landscape import LandscapeError
 from pyro_langevin.observations import ObservationError
 from pyro_langevin.tables import TableError, TableWarning
 from pyro_langevin.training import CheckpointError, TrainingError
 
-#: Errors that input, files or the machine cause. Anything else is a fault of the program and shows where.
+#: Errors that input, files or the machine cause. Any other is a fault of the program.
 USER_ERRORS = (
     CommandError,
     ObservationError,
@@ -27,6 +27,8 @@ USER_ERRORS = (
     LandscapeError,
     OSError,
 )
+
+LONGEST = 200  # characters shown of an error that was not written for the user
 
 #: Options whose values may well begin with a minus.
 MAY_BE_NEGATIVE = ("--transform", "--time-range")
@@ -40,11 +42,15 @@ class Parser(argparse.ArgumentParser):
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command and return its exit code: 0, 1 (demo missed a figure), 2 (user error) or 130 (Ctrl-C).
+    """Run a command and return its exit code.
+
+    0; 1 if the demo missed an exact answer; 2 after a user error; 70 after a fault of the program; 130 after
+    Ctrl-C.
 
     Args:
         arguments: Words after the program's name. Default: those of this process.
     """
+    words = _bound(sys.argv[1:] if arguments is None else arguments)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal without ² must not end a fit
@@ -52,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         warnings.simplefilter("always", TableWarning)
         warnings.showwarning = _show_warning
         try:
-            options = _parser().parse_args(_bound(sys.argv[1:] if arguments is None else arguments))
+            options = _parser().parse_args(words)
             code: int = options.run(options)
             return code
         except USER_ERRORS as error:
@@ -61,6 +67,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except KeyboardInterrupt:
             tell("interrupted; files that were already there are as they were")
             return INTERRUPTED
+        except Exception as error:
+            if "--traceback" in words:
+                raise
+            shown = one_line(error)[:LONGEST]
+            tell(f"unexpected {type(error).__name__}: {shown}; pyro-langevin --traceback ... shows where")
+            return FAULT
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -70,6 +82,7 @@ def _parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=version("pyro-langevin"))
+    parser.add_argument("--traceback", action="store_true", help="show where an unexpected error arose")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for command in (fit, report, demo):
         command.add_to(commands)

@@ -27,10 +27,19 @@ def run(options: argparse.Namespace) -> int:
         )
     try:
         idata = load_draws(path)
+    except (OSError, KeyError, ValueError) as error:
+        raise _no_draws(path, error) from error
+    try:
         results.write_summary_and_report(idata, options.folder)
-    except (KeyError, ValueError) as error:
-        raise CommandError(f"{path}: expected the draws of a fit ({one_line(error)}); fit again") from error
+    except (KeyError, ValueError) as error:  # a NetCDF file, but of something else
+        raise _no_draws(path, error) from error
     results.print_results(idata)
     results.tell_warnings(idata)
     print(f"\n{options.folder}: {results.REPORT}, {results.SUMMARY}")
     return DONE
+
+
+def _no_draws(path: Path, error: Exception) -> CommandError:
+    return CommandError(
+        f"{path}: expected the draws of a fit, got another file ({one_line(error)}); fit again"
+    )

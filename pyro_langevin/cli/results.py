@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from pyro_langevin.cli.command import tell
+from pyro_langevin.cli.command import CommandError, one_line, tell
 from pyro_langevin.diagnostics import all_warnings, kinetics_table, summary, summary_record
+from pyro_langevin.inference_data import save_draws
 from pyro_langevin.report import write_report
 from pyro_langevin.report.atomic import write_text
 
@@ -19,15 +21,40 @@ SUMMARY = "summary.json"
 REPORT = "report.html"
 
 
+def write_all(idata: Any, folder: Path) -> None:
+    """Writes ``posterior.nc``, ``summary.json`` and ``report.html``.
+
+    Raises:
+        CommandError: A file cannot be written; what was there before is whole.
+    """
+    with _writing(folder / POSTERIOR):
+        save_draws(idata, folder / POSTERIOR)
+    write_summary_and_report(idata, folder)
+
+
 def write_summary_and_report(idata: Any, folder: Path) -> None:
     """Writes ``summary.json`` and ``report.html``.
 
     Raises:
-        OSError: A file cannot be written; what was there before is whole.
+        CommandError: A file cannot be written; what was there before is whole.
     """
     record = json.dumps(summary_record(idata), indent=1, ensure_ascii=False, allow_nan=False)
-    write_text(folder / SUMMARY, record + "\n")
-    write_report(idata, folder / REPORT)
+    with _writing(folder / SUMMARY):
+        write_text(folder / SUMMARY, record + "\n")
+    with _writing(folder / REPORT):
+        write_report(idata, folder / REPORT)
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    """Says which file could not be written: the system's error for a full disk does not."""
+    try:
+        yield
+    except OSError as error:
+        raise CommandError(
+            f"{path}: could not be written ({one_line(error)}); the old one is untouched; free some "
+            "space or choose another folder"
+        ) from error
 
 
 def print_results(idata: Any) -> None:
