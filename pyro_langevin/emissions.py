@@ -26,6 +26,8 @@ class GaussianEmission(PyroModule):
         noise: Standard deviation ``(obs_dim,)`` in data units.
     """
 
+    noise: Tensor
+
     def __init__(self, latent_dim: int, obs_dim: int, *, decoder: nn.Module | None = None) -> None:
         super().__init__()
         if latent_dim < 1 or obs_dim < 1:
@@ -34,7 +36,7 @@ class GaussianEmission(PyroModule):
             )
         self.latent_dim, self.obs_dim = latent_dim, obs_dim
         self.decoder = nn.Linear(latent_dim, obs_dim) if decoder is None else decoder
-        self.noise = PyroParam(torch.ones(obs_dim), constraint=constraints.positive)
+        self.noise = PyroParam(torch.ones(obs_dim), constraint=constraints.positive)  # type: ignore[assignment]
 
     @torch.no_grad()
     def initialise(self, observations: Observations) -> Tensor:

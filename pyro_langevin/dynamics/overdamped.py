@@ -37,6 +37,9 @@ class Overdamped(PyroModule):
         scheme: The discretisation, :class:`LocalLinearization` by default.
     """
 
+    friction: Tensor
+    temperature: Tensor
+
     def __init__(
         self,
         potential: Potential,
@@ -57,8 +60,8 @@ class Overdamped(PyroModule):
         _check_positive("friction", friction)
         self.learns_friction = friction is None
         learned = PyroParam(torch.ones(()), constraint=constraints.positive)
-        self.friction = learned if friction is None else _as_tensor(friction)
-        self.temperature = _as_tensor(temperature)
+        self.friction = learned if friction is None else _as_tensor(friction)  # type: ignore[assignment]
+        self.temperature = _as_tensor(temperature)  # type: ignore[assignment]
 
     @property
     def dim(self) -> int:

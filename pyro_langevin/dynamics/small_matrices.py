@@ -120,14 +120,14 @@ class _SpectralFunction(torch.autograd.Function):
     """``Q f(lambda) Q^T`` with the Daleckii-Krein derivative, finite for equal eigenvalues."""
 
     @staticmethod
-    def forward(ctx, matrix: Tensor, eigenvalues: Tensor, eigenvectors: Tensor, f: ScalarFunction) -> Tensor:  # type: ignore[no-untyped-def, override]
+    def forward(ctx, matrix: Tensor, eigenvalues: Tensor, eigenvectors: Tensor, f: ScalarFunction) -> Tensor:  # type: ignore[no-untyped-def]
         ctx.save_for_backward(eigenvalues, eigenvectors)
         ctx.f = f
         return (eigenvectors * f(eigenvalues).unsqueeze(-2)) @ eigenvectors.mT
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx, grad: Tensor):  # type: ignore[no-untyped-def, override]
+    def backward(ctx, grad: Tensor):  # type: ignore[no-untyped-def]
         eigenvalues, eigenvectors = ctx.saved_tensors
         with torch.enable_grad():
             point = eigenvalues.detach().requires_grad_()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from pyro.distributions import TorchDistribution
 from pyro.nn import PyroModule
 from torch import Tensor
 
@@ -32,6 +33,10 @@ class AmortisedGuide(PyroModule):
         self._model = (model,)
         self.encoder = encoder
         self.head = MessageHead(encoder.context_dim, model.dynamics.dim, encoder.obs_dim, hidden)
+
+    def path(self, observations: Observations) -> TorchDistribution:
+        """Posterior paths of a batch of series, on the model's grid."""
+        raise NotImplementedError(f"{type(self).__name__} must define path(observations)")
 
     @property
     def model(self) -> LangevinModel:

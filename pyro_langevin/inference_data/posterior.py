@@ -118,7 +118,8 @@ def _statistics(member: FittedMember, paths: PathDraws) -> xr.Dataset:
 
 def _joined(fits: list[xr.Dataset], names: dict[str, Any]) -> xr.Dataset:
     """One group of all fits along ``chain``; states and iterations that a fit lacks are NaN."""
-    axes = {axis: max(fit.sizes.get(axis, 0) for fit in fits) for axis in ("state", "state_from", "state_to", "iteration")}
+    uneven = ("state", "state_from", "state_to", "iteration")
+    axes = {axis: max(fit.sizes.get(axis, 0) for fit in fits) for axis in uneven}
     padded = [
         fit.pad({axis: (0, size - fit.sizes[axis]) for axis, size in axes.items() if axis in fit.sizes})
         if any(axis in fit.sizes and size > fit.sizes[axis] for axis, size in axes.items())

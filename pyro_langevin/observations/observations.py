@@ -13,7 +13,6 @@ from torch import Tensor
 from pyro_langevin.observations.checks import ObservationError, check_channels, check_series, named
 from pyro_langevin.observations.containers import Series, read_series
 
-
 _PARTS = ("values", "times", "mask", "lengths", "origin")
 
 
@@ -218,7 +217,8 @@ class Observations:
             mask = self.mask[:, rows] & ~beyond[..., None]
             origin = self.origin + torch.tensor([0, first], device=lengths.device)
             names = [f"{name}[{first}::{stride}]" for name in self.series_names]
-            parts = (self.values[:, rows] * mask, _continued(self.times[:, rows], lengths.clamp_min(2)), mask, lengths, origin)
+            times = _continued(self.times[:, rows], lengths.clamp_min(2))
+            parts = (self.values[:, rows] * mask, times, mask, lengths, origin)
             made = self._of(*parts, names, self.channels, self.time_unit)
             pieces.append(made.select(lengths >= 2))
         joined = [torch.cat([getattr(piece, part) for piece in pieces]) for part in _PARTS]

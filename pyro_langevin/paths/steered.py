@@ -201,12 +201,12 @@ def sticking_the_landing(path: LangevinPath, value: Tensor) -> ScoreParts:
     """Score parts whose entropy term has the path gradient only; it vanishes when the guide is exact."""
     log_prob = path.log_prob(value)
     if not value.requires_grad:
-        return ScoreParts(log_prob, 0, log_prob)
+        return ScoreParts(log_prob, 0, log_prob)  # type: ignore[arg-type]
     with torch.enable_grad():
         point = value.detach().requires_grad_()
         (gradient,) = torch.autograd.grad(path.log_prob(point).sum(), point)
     through_path = (gradient * (value - value.detach())).sum((-2, -1))
-    return ScoreParts(log_prob, 0, log_prob.detach() + through_path)
+    return ScoreParts(log_prob, 0, log_prob.detach() + through_path)  # type: ignore[arg-type]
 
 
 def chain_rule(

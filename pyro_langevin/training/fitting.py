@@ -9,10 +9,9 @@ from typing import Any
 
 import pyro
 import torch
-from torch import nn
 from tqdm import tqdm
 
-from pyro_langevin.guides import GaussMarkovGuide, SteeredGuide
+from pyro_langevin.guides import AmortisedGuide
 from pyro_langevin.model import LangevinModel
 from pyro_langevin.observations import Observations
 from pyro_langevin.training.checkpoint import (
@@ -29,7 +28,7 @@ from pyro_langevin.training.result import FitResult, FittedMember
 
 def fit(
     model: LangevinModel,
-    guide: SteeredGuide | GaussMarkovGuide,
+    guide: AmortisedGuide,
     observations: Observations,
     *,
     steps: int = 450,
@@ -47,9 +46,9 @@ def fit(
     """Fit by stochastic variational inference, from data-driven starting values.
 
     In one latent dimension the model is fitted on its exact evidence, where no guide can bias rates and barriers, and
-    the guide then on the ELBO; in more dimensions both are trained together on the ELBO. A non-finite loss or gradient returns to the last good
-    state at half the learning rate. Ctrl-C ends training; what is fitted is returned and, with ``checkpoint``,
-    saved.
+    the guide then on the ELBO; in more dimensions both are trained together on the ELBO. A non-finite loss or
+    gradient returns to the last good state at half the learning rate. Ctrl-C ends training; what is fitted is returned
+    and, with ``checkpoint``, saved.
 
     Args:
         model: The model; trained in place for the first seed.
@@ -107,8 +106,10 @@ def fit(
     try:
         for number, seed in enumerate(chosen):
             own = (model, guide) if number == 0 else _fresh(pristine)
+            _start(own, data, seed, place)
             trainer = Trainer(
-                *_started(*own, data, seed, place),
+                own[0],
+                own[1],
                 data,
                 phases=phases,
                 batch_size=batch_size,
@@ -118,7 +119,6 @@ def fit(
                 checkpoint=path,
                 header=header,
             )
-            member = FittedMember(seed, *own)
             if number < len(header["finished"]):
                 trainer.restore(header["finished"][number])
                 bar.update(steps)
@@ -135,7 +135,7 @@ def fit(
                     header["finished"].append({**trainer.state(), "optimizer": None})
                 trainer.save()
             done = trainer.progress
-            members.append(FittedMember(member.seed, *own, done.loss, done.phase_names, done.restarts))
+            members.append(FittedMember(seed, own[0], own[1], done.loss, done.phase_names, done.restarts))
             if interrupted:
                 break
     finally:
@@ -168,13 +168,13 @@ def _fresh(pristine: tuple[LangevinModel, Any]) -> tuple[LangevinModel, Any]:
     return model, guide
 
 
-def _started(
-    model: LangevinModel, guide: Any, data: Observations, seed: int, device: torch.device
-) -> tuple[LangevinModel, Any]:
-    """Model and guide on the device, started from the data under a seed."""
+def _start(own: tuple[LangevinModel, Any], data: Observations, seed: int, device: torch.device) -> None:
+    """Put model and guide on the device, started from the data under a seed."""
     pyro.set_rng_seed(seed)
-    modules: tuple[nn.Module, nn.Module] = (model.cpu(), guide.cpu())
-    guide.initialise(data.to(device="cpu"), model.initialise(data.to(device="cpu")))
-    for module in modules:
-        module.to(device)
-    return model, guide
+    model, guide = own
+    model.cpu()
+    guide.cpu()
+    data = data.to(device="cpu")
+    guide.initialise(data, model.initialise(data))
+    model.to(device)
+    guide.to(device)

@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from pyro_langevin.guides import SteeredGuide
+from pyro_langevin.guides import AmortisedGuide
 from pyro_langevin.landscape import LandscapeError, continuous_kinetics, count_transitions, find_landscape
 from pyro_langevin.model import LangevinModel
 from pyro_langevin.observations import Observations
@@ -22,7 +22,7 @@ _FEWEST_EVENTS = 10
 
 
 @torch.no_grad()
-def calibrate_hopping(model: LangevinModel, guide: SteeredGuide, observations: Observations) -> float:
+def calibrate_hopping(model: LangevinModel, guide: AmortisedGuide, observations: Observations) -> float:
     """Scale a learned diffusion to the hopping of the posterior paths.
 
     Nothing is done where the friction was given, where there is one state, above three dimensions (no continuous

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
 from tqdm import tqdm
 
-from pyro_langevin.guides import SteeredGuide
+from pyro_langevin.guides import AmortisedGuide
 from pyro_langevin.model import LangevinModel
 from pyro_langevin.observations import Observations
 from pyro_langevin.training.checkpoint import save_checkpoint
@@ -88,7 +88,7 @@ class Trainer:
     def __init__(
         self,
         model: LangevinModel,
-        guide: SteeredGuide,
+        guide: AmortisedGuide,
         observations: Observations,
         *,
         phases: list[Phase],
@@ -183,7 +183,7 @@ class Trainer:
         windows = training_windows(self.model, self.observations, phase, self.window, stride)
         loss_of = objective(self.model, self.guide, self.grid if phase.uses_evidence else None)
         groups = parameters(self.model, self.guide, phase)
-        optimizer = torch.optim.Adam(groups, lr=phase.learning_rate, betas=(0.9, 0.99))  # type: ignore[arg-type]
+        optimizer = torch.optim.Adam(groups, lr=phase.learning_rate, betas=(0.9, 0.99))
         if self._optimizer_state is not None:
             optimizer.load_state_dict(self._optimizer_state)
         self._optimizer_state = optimizer.state_dict()

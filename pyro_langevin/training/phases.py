@@ -27,7 +27,7 @@ from torch import Tensor
 from torch.nn import Parameter
 
 from pyro_langevin.grid_filter import StateGrid, grid_log_evidence
-from pyro_langevin.guides import SteeredGuide
+from pyro_langevin.guides import AmortisedGuide
 from pyro_langevin.model import LangevinModel
 from pyro_langevin.observations import Observations
 
@@ -104,7 +104,7 @@ def inner_steps(model: LangevinModel, observations: Observations) -> int:
     return max(1, math.ceil(observations.typical_gap / model.max_step - 1e-9))
 
 
-def objective(model: LangevinModel, guide: SteeredGuide, grid: StateGrid | None) -> Objective:
+def objective(model: LangevinModel, guide: AmortisedGuide, grid: StateGrid | None) -> Objective:
     """Loss of a batch of windows, per observed value: evidence on a grid, or the ELBO without one."""
     if grid is not None:
 
@@ -120,7 +120,7 @@ def objective(model: LangevinModel, guide: SteeredGuide, grid: StateGrid | None)
     return bound
 
 
-def parameters(model: LangevinModel, guide: SteeredGuide, phase: Phase) -> list[dict[str, object]]:
+def parameters(model: LangevinModel, guide: AmortisedGuide, phase: Phase) -> list[dict[str, object]]:
     """Optimiser groups of a phase; parameters that are held are frozen."""
     groups: list[dict[str, object]] = []
     for module, factor in ((model, phase.model_factor), (guide, phase.guide_factor)):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from pyro_langevin.guides import SteeredGuide
+from pyro_langevin.guides import AmortisedGuide
 from pyro_langevin.model import LangevinModel
 
 
@@ -23,7 +23,7 @@ class FittedMember:
 
     seed: int
     model: LangevinModel
-    guide: SteeredGuide
+    guide: AmortisedGuide
     loss: list[float] = field(default_factory=list)
     phase: list[str] = field(default_factory=list)
     restarts: int = 0
@@ -47,6 +47,6 @@ class FitResult:
         return self.members[0].model
 
     @property
-    def guide(self) -> SteeredGuide:
+    def guide(self) -> AmortisedGuide:
         """The guide of the first seed."""
         return self.members[0].guide
