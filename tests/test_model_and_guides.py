@@ -386,16 +386,65 @@ def test_a_guide_starts_near_the_data(guide_class: type[AmortisedGuide]) -> None
     assert bool((error < 0.35 * data.values.flatten(0, 1).std(0)).all()), error
 
 
-def test_messages_are_given_in_units_of_the_free_diffusion() -> None:
+@pytest.mark.parametrize("dim", [1, 2])
+def test_messages_are_given_in_units_of_the_free_diffusion(dim: int) -> None:
     data = ragged()
-    model, guide = prepared(pl.SteeredGuide, data, max_step=0.2)
+    model, guide = prepared(pl.SteeredGuide, data, dim=dim, max_step=0.2)
     grid = model.grid(data)
-    unit = guide.noise_unit(data, grid)
-    assert unit.shape == (grid.n_points - 1, len(LENGTHS), 1)
     gaps = data.times.diff(dim=-1)
-    step = 3
-    expected = (2.0 * model.dynamics.diffusion * gaps[1, grid.interval[1, step]]).sqrt()
-    torch.testing.assert_close(unit[step, 1, 0], expected)
+    before = guide.path(data)
+    assert isinstance(before, pl.SteeredPath)
+    outputs = guide.outputs(data, grid)
+    for i, step in ((0, 0), (1, 3), (3, 7)):
+        gap = gaps[i, grid.interval[i, step]]
+        expected = outputs.root[step, i] / (2.0 * model.dynamics.diffusion * gap).sqrt()
+        torch.testing.assert_close(before.messages.root[step, i], expected)
+    model.dynamics.initialise(4.0 * model.dynamics.diffusion.item())
+    after = guide.path(data)
+    assert isinstance(after, pl.SteeredPath)
+    torch.testing.assert_close(after.messages.root, 0.5 * before.messages.root)
+    torch.testing.assert_close(after.messages.centre, before.messages.centre)
+
+
+def test_noise_of_the_gauss_markov_guide_follows_the_priors() -> None:
+    data = ragged()
+    model, guide = prepared(pl.GaussMarkovGuide, data, max_step=0.2)
+    before = guide.path(data)
+    assert isinstance(before, pl.GaussMarkovPath)
+    slopes = torch.autograd.grad(before.deviation[1:].log().sum(), list(model.dynamics.parameters()), allow_unused=True)
+    steps_not_padding = before.deviation[1:].numel()
+    names = [name for name, _ in model.dynamics.named_parameters()]
+    friction = slopes[names.index("friction_unconstrained")]
+    assert friction is not None and friction.item() == pytest.approx(-0.5 * steps_not_padding)
+    model.dynamics.initialise(4.0 * model.dynamics.diffusion.item())
+    after = guide.path(data)
+    assert isinstance(after, pl.GaussMarkovPath)
+    torch.testing.assert_close(after.deviation[1:], 2.0 * before.deviation[1:])
+    torch.testing.assert_close(after.memory, before.memory)
+
+
+def test_what_the_head_says_at_and_between_observations() -> None:
+    data = ragged()
+    model, guide = prepared(pl.SteeredGuide, data, dim=2, max_step=0.2)
+    grid = model.grid(data)
+    said = guide.outputs(data, grid)
+    assert bool(((said.memory > 0) & (said.memory < 1)).all())
+    torch.testing.assert_close(said.root, said.root.tril())
+    shift, scale = guide.encoder.shift, guide.encoder.scale
+    target = guide.head.direct((data.values - shift) / scale * data.mask) + guide.head.place(guide.encoder(data))
+    for i, n in enumerate(LENGTHS):
+        ends = grid.observed_index[i, 1:n] - 1
+        torch.testing.assert_close(said.centre[ends, i], target[i, 1:n])
+    with torch.no_grad():  # before training: silent between observations, outspoken at them
+        guide.head.output.weight.zero_()
+        guide.head.output.bias.zero_()
+    plain = guide.outputs(data, grid)
+    strength = plain.root.diagonal(dim1=-2, dim2=-1).movedim(1, 0)
+    at_observation = (grid.fraction == 1.0).unsqueeze(-1).expand_as(strength)
+    assert float(strength[at_observation].min().detach()) > 4.0 * float(strength[~at_observation].max().detach())
+    fraction = grid.fraction[0, 0]
+    first, second = target[0, 0], target[0, 1]
+    torch.testing.assert_close(plain.centre[0, 0], first + fraction * (second - first))
 
 
 def test_guides_that_share_an_encoder_train_the_same_one() -> None:
