@@ -23,10 +23,14 @@ class GaussianEmission(PyroModule):
         decoder: Module from ``(*, latent_dim)`` to ``(*, obs_dim)``; linear when omitted.
 
     Attributes:
-        noise: Standard deviation ``(obs_dim,)`` in data units.
+        shift: Mean of each channel, ``(obs_dim,)``; 0 before :meth:`initialise`.
+        scale: Standard deviation of each channel; 1 before. The decoder's output is in these units.
+        relative_noise: Standard deviation of the noise in units of ``scale``.
     """
 
-    noise: Tensor
+    relative_noise: Tensor
+    shift: Tensor
+    scale: Tensor
 
     def __init__(self, latent_dim: int, obs_dim: int, *, decoder: nn.Module | None = None) -> None:
         super().__init__()
@@ -34,9 +38,22 @@ class GaussianEmission(PyroModule):
             raise ValueError(
                 f"GaussianEmission: latent_dim and obs_dim must be at least 1, got {latent_dim} and {obs_dim}"
             )
+        if decoder is None and latent_dim > obs_dim:
+            raise ValueError(
+                f"GaussianEmission: a linear decoder cannot tell {latent_dim} dimensions from {obs_dim} channel(s); "
+                f"take latent_dim at most {obs_dim}, or give a decoder"
+            )
         self.latent_dim, self.obs_dim = latent_dim, obs_dim
         self.decoder = nn.Linear(latent_dim, obs_dim) if decoder is None else decoder
-        self.noise = PyroParam(torch.ones(obs_dim), constraint=constraints.positive)  # type: ignore[assignment]
+        # learned in units of the channels, so that data in any unit train alike
+        self.relative_noise = PyroParam(torch.ones(obs_dim), constraint=constraints.positive)  # type: ignore[assignment]
+        self.register_buffer("shift", torch.zeros(obs_dim))
+        self.register_buffer("scale", torch.ones(obs_dim))
+
+    @property
+    def noise(self) -> Tensor:
+        """Standard deviation of the noise in data units, ``(obs_dim,)``."""
+        return self.relative_noise * self.scale
 
     @torch.no_grad()
     def initialise(self, observations: Observations) -> Tensor:
@@ -60,16 +77,14 @@ class GaussianEmission(PyroModule):
         both = mask[:, 1:] * mask[:, :-1]
         jump = (centred.diff(dim=1).square() * both).sum((0, 1)) / (2.0 * both.sum((0, 1)).clamp_min(1))
         roughness = torch.minimum(0.8 * jump.sqrt(), 0.7 * deviation).clamp_min(0.05 * deviation)
-        self.noise = torch.where(both.sum((0, 1)) > 0, roughness, 0.5 * deviation)
+        self.shift.copy_(mean)
+        self.scale.copy_(deviation)
+        self.relative_noise = torch.where(both.sum((0, 1)) > 0, roughness / deviation, 0.5)
         inverse = torch.zeros(self.latent_dim, self.obs_dim)
         inverse[:n_axes] = (axes[:, :n_axes] / scale).T / deviation
         if isinstance(self.decoder, nn.Linear):
-            self.decoder.bias.copy_(mean)
-            self.decoder.weight.zero_()
-            self.decoder.weight[:, :n_axes] = axes[:, :n_axes] * scale * deviation.unsqueeze(-1)
-            if self.latent_dim > self.obs_dim:
-                extra = self.decoder.weight[:, n_axes:]
-                extra.copy_(0.1 * deviation.unsqueeze(-1) * torch.randn_like(extra))
+            self.decoder.bias.zero_()
+            self.decoder.weight.copy_(axes[:, :n_axes] * scale)
         return inverse
 
     def check(self, observations: Observations) -> None:
@@ -83,7 +98,7 @@ class GaussianEmission(PyroModule):
 
     def mean(self, z: Tensor) -> Tensor:
         """Mean emission in data units, ``(*, obs_dim)``."""
-        return self.decoder(z)
+        return self.shift + self.scale * self.decoder(z)
 
     def log_likelihood(self, z: Tensor, values: Tensor, mask: Tensor) -> Tensor:
         """Log likelihood ``(*batch,)`` of values ``(*batch, obs_dim)`` where the mask is True, given ``z``.

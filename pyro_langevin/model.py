@@ -28,6 +28,7 @@ class LangevinModel(PyroModule):
             it from the stiffness of the learned wells, and before that there is one step per observation.
 
     Attributes:
+        adapts_step: Whether ``max_step`` is left to :func:`~pyro_langevin.fit`.
         annealing: Factor on the path's terms of the ELBO, raised from near 0 to 1 early in training.
     """
 
@@ -48,6 +49,7 @@ class LangevinModel(PyroModule):
         self.dynamics, self.emission = dynamics, emission
         self.initial = MixtureInitial(dynamics.dim) if initial is None else initial
         self.max_step = max_step
+        self.adapts_step = max_step is None
         self.annealing = 1.0
 
     def initialise(self, observations: Observations) -> Tensor:

@@ -7,6 +7,8 @@ from torch import Tensor
 
 from pyro_langevin.observations import Observations
 
+_MOST_STEPS = 2_000_000
+
 
 class TimeGrid:
     """Observation times with equal inner steps between them, for series of any times and lengths.
@@ -54,6 +56,11 @@ class TimeGrid:
         real = torch.arange(n_intervals, device=gaps.device) < lengths[..., None] - 1
         inner = torch.where(real, inner, 1)
         ends = inner.cumsum(dim=-1)
+        if int(ends[..., -1].max()) > _MOST_STEPS:
+            raise ValueError(
+                f"time grid: expected at most {_MOST_STEPS} steps a series, got {int(ends[..., -1].max())}; cut the "
+                f"series at its long gaps (the longest is {float(gaps.max()):.4g}) or take a larger max_step"
+            )
         n_steps = int(ends[..., -1].max())
 
         step = torch.arange(n_steps, device=gaps.device).expand(*gaps.shape[:-1], n_steps)

@@ -116,13 +116,19 @@ def _prior_against_paths(idata: Draws) -> Iterator[str]:
                     f"{_plural(len(learned), 'seed')}, the posterior paths' is {mean:.3g}{unit} "
                     f"(90 % interval {low:.3g} to {high:.3g})"
                 )
+    if attribute(idata, "model_fitted_by", "bound") == "evidence":
+        advice = (
+            "The potential was fitted on the exact evidence, without the guide: believe its rates; the guide's "
+            "paths are the worse witness, and more --steps train it further."
+        )
+    else:
+        advice = (
+            "Believe the paths' dwell times, not the potential's rates and barriers; a steered guide or a finer "
+            "step usually mends it."
+        )
     for words, how in ((seldom, "less often"), (often, "more often")):
         if words:
-            yield (
-                f"The learned potential hops {how} than the data: {'; '.join(words)}. Believe the "
-                "paths' dwell times, not the potential's rates and barriers; a steered guide or a finer step "
-                "usually mends it."
-            )
+            yield f"The learned potential hops {how} than the posterior paths: {'; '.join(words)}. {advice}"
 
 
 def _step_size(idata: Draws) -> Iterator[str]:

@@ -46,7 +46,10 @@ class AmortisedGuide(PyroModule):
     def initialise(self, observations: Observations, scores: Tensor) -> None:
         """Start from the data and from the model's map of centred values to latent scores."""
         self.encoder.initialise(observations)
-        self.head.initialise(scores * self.encoder.scale)
+        noise = (scores * self.model.emission.noise.detach()).square().sum(-1).sqrt().mean()
+        diffusion = torch.as_tensor(self.model.dynamics.diffusion).detach().mean()
+        free = (2.0 * diffusion * observations.typical_gap).sqrt()
+        self.head.initialise(scores * self.encoder.scale, float(free / noise))
 
     def share(self, other: AmortisedGuide) -> None:
         """Take over encoder and message head of another guide, whose training then goes on here."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -43,9 +44,12 @@ class MessageHead(nn.Module):
         hidden: Width of the hidden layer.
     """
 
+    outspoken: Tensor
+
     def __init__(self, context_dim: int, latent_dim: int, obs_dim: int, hidden: int = 96) -> None:
         super().__init__()
         self.latent_dim = latent_dim
+        self.register_buffer("outspoken", torch.tensor(0.5))
         self.direct = nn.Linear(obs_dim, latent_dim, bias=False)
         self.place = nn.Linear(context_dim, latent_dim)
         self.first = nn.Linear(context_dim, 2 * latent_dim)
@@ -54,14 +58,24 @@ class MessageHead(nn.Module):
         n_below = latent_dim * (latent_dim - 1) // 2
         self.sizes = [latent_dim, latent_dim, n_below, latent_dim]
         self.output = nn.Linear(hidden, sum(self.sizes))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw the outgoing layers anew, small: the guide starts from what the observations say directly."""
         for layer in (self.place, self.first, self.output):
             nn.init.normal_(layer.weight, std=1e-2)
             nn.init.zeros_(layer.bias)
 
     @torch.no_grad()
-    def initialise(self, scores: Tensor) -> None:
-        """Start from ``(latent_dim, obs_dim)``, the map from standardised values to latent scores."""
+    def initialise(self, scores: Tensor, strength: float) -> None:
+        """Start from what single observations say.
+
+        Args:
+            scores: Map from standardised values to latent scores, ``(latent_dim, obs_dim)``.
+            strength: Free diffusion over a gap, in standard deviations of an observation's noise.
+        """
         self.direct.weight.copy_(scores)
+        self.outspoken.fill_(min(max(math.log(strength), 0.0), 3.0))
 
     def forward(self, values: Tensor, context: Tensor, grid: TimeGrid) -> StepOutputs:
         """Messages on a grid.
@@ -84,7 +98,7 @@ class MessageHead(nn.Module):
         line = _gathered(before, interval) * (1.0 - along) + _gathered(after, interval) * along
         centre = line + 4.0 * along * (1.0 - along) * bump
         # silent-ish between observations, outspoken at them
-        start = 1.5 * features[..., 3:] - 1.0
+        start = (self.outspoken + 1.0) * features[..., 3:] - 1.0
         root = torch.diag_embed((log_diagonal + start).clamp(-12.0, 8.0).exp())
         if self.latent_dim > 1:
             rows, columns = torch.tril_indices(self.latent_dim, self.latent_dim, -1, device=root.device)

@@ -14,7 +14,8 @@ from pyro_langevin.observations import Observations
 from pyro_langevin.paths import LangevinPath
 from pyro_langevin.training import FittedMember
 
-_NUMBERS_AT_ONCE = 2_000_000  # states of paths held in memory together
+_NUMBERS_AT_ONCE = 20_000_000  # states of paths held in memory together
+_DENSITIES_AT_ONCE = 2_000_000  # states whose densities are evaluated together: many intermediates each
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,13 +62,16 @@ def draw_paths(member: FittedMember, observations: Observations, landscape: Land
     for begin in range(0, draws, chunk):
         path = posterior.rsample(torch.Size([min(chunk, draws - begin)]))
         at_times = at_observations(path, grid)
-        log_p = prior.log_prob(path) + _log_likelihood(model, at_times, observations)
+        slices = path.split(max(1, _DENSITIES_AT_ONCE // path[0].numel()))
+        prior_density = torch.cat([prior.log_prob(part) for part in slices])
+        guide_density = torch.cat([posterior.log_prob(part) for part in slices])
+        log_p = prior_density + _log_likelihood(model, at_times, observations)
         core = landscape.core(path.double().cpu().numpy())
         counts = count_transitions(core, durations, n_states=landscape.n_states, keep=1)
         z = at_times.cpu().numpy()
         state = landscape.basin(z.astype(np.float64)).astype(np.int8)
         parts.append((
-            np.where(outside[..., None], np.nan, z), log_p.cpu().numpy(), posterior.log_prob(path).cpu().numpy(),
+            np.where(outside[..., None], np.nan, z), log_p.cpu().numpy(), guide_density.cpu().numpy(),
             np.where(outside, np.int8(-1), state), counts.exposure, counts.events,
         ))
     return PathDraws(*(np.concatenate(part) for part in zip(*parts, strict=True)))

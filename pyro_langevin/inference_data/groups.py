@@ -72,7 +72,8 @@ def kinetics_group(
     model = member.model
     n = landscape.n_states
     diffusion = torch.as_tensor(model.dynamics.diffusion).detach().cpu().double().numpy()
-    step = float(model.grid(observations).steps.median())
+    grid = model.grid(observations)
+    step = float(grid.steps[grid.step_mask].median())
     warnings: list[str] = []
     missing, table = np.full((n, n), np.nan), np.full(n, np.nan)
     continuous: dict[str, Any] = {
@@ -149,7 +150,8 @@ def posterior_group(model: LangevinModel, draws: PathDraws) -> xr.Dataset:
     }
     decoder = model.emission.decoder
     if isinstance(decoder, torch.nn.Linear):
-        weight, bias = _numbers(decoder.weight), _numbers(decoder.bias)
+        shift, scale = _numbers(model.emission.shift), _numbers(model.emission.scale)
+        weight, bias = scale[:, None] * _numbers(decoder.weight), shift + scale * _numbers(decoder.bias)
         variables["weight"] = (("draw", "channel", "latent_dim"), np.repeat(weight[None], n_draws, 0))
         variables["bias"] = (("draw", "channel"), np.repeat(bias[None], n_draws, 0))
     return xr.Dataset(variables)

@@ -63,7 +63,8 @@ def posterior(
     for member in result.members:
         member.model.emission.check(observations)
         device = next(member.model.parameters()).device
-        groups, found = _groups_of(member, observations.to(device=device), draws, merge_below)
+        with pyro.get_param_store().scope():  # each fit has parameters of its own
+            groups, found = _groups_of(member, observations.to(device=device), draws, merge_below)
         fits.append(groups)
         warnings += found
     if result.interrupted:
@@ -76,6 +77,7 @@ def posterior(
     joined["state_path"]["state"] = relabel_path(joined["state_path"]["state"], alignment)
     attrs = {
         "warnings": json.dumps(warnings),
+        "model_fitted_by": "evidence" if "evidence" in result.members[0].phase else "bound",
         "seeds": json.dumps([member.seed for member in result.members]),
         "versions": json.dumps({p: version(p) for p in ("pyro-langevin", "pyro-ppl", "torch", "arviz")}),
     }

@@ -86,7 +86,7 @@ def fit(
     identity = {
         "model": describe_parameters(model, guide),
         "data": describe_data(observations),
-        "settings": repr((phases, chosen, batch_size, window, kl_annealing, model.max_step)),
+        "settings": repr((phases, chosen, batch_size, window, kl_annealing, None if model.adapts_step else model.max_step)),
     }
     path = None if checkpoint is None else Path(checkpoint)
     header: dict[str, Any] = {"identity": identity, "finished": []}
@@ -98,49 +98,56 @@ def fit(
         require_match(saved["identity"], identity, path)
         header["finished"], current = saved["finished"], saved["current"]
 
-    adapt_step = model.max_step is None
+    adapt_step = model.adapts_step
     pristine = copy.deepcopy((model, guide))
     members: list[FittedMember] = []
     interrupted = False
     bar = tqdm(total=steps * len(chosen), disable=not progress, smoothing=0.05)
-    try:
+    with bar:
         for number, seed in enumerate(chosen):
+            pyro.set_rng_seed(seed)
             own = (model, guide) if number == 0 else _fresh(pristine)
-            _start(own, data, seed, place)
-            trainer = Trainer(
-                own[0],
-                own[1],
-                data,
-                phases=phases,
-                batch_size=batch_size,
-                window=window,
-                kl_annealing=kl_annealing,
-                adapt_step=adapt_step,
-                checkpoint=path,
-                header=header,
-            )
-            if number < len(header["finished"]):
-                trainer.restore(header["finished"][number])
-                bar.update(steps)
-            else:
-                if current is not None:
-                    trainer.restore(current)
-                    bar.update(len(trainer.progress.loss))
-                    current = None
-                try:
-                    trainer.run(bar)
-                except KeyboardInterrupt:
-                    interrupted = True
-                if not interrupted:
-                    header["finished"].append({**trainer.state(), "optimizer": None})
-                trainer.save()
+            # Pyro's global store would hand the parameters of one fit to the next of the same names
+            with pyro.get_param_store().scope():
+                _start(own, data, place)
+                trainer = Trainer(
+                    own[0],
+                    own[1],
+                    data,
+                    phases=phases,
+                    batch_size=batch_size,
+                    window=window,
+                    kl_annealing=kl_annealing,
+                    adapt_step=adapt_step,
+                    checkpoint=path,
+                    header=header,
+                )
+                if number < len(header["finished"]):
+                    trainer.restore(header["finished"][number])
+                    bar.update(steps)
+                else:
+                    if current is not None:
+                        trainer.restore(current)
+                        bar.update(len(trainer.progress.loss))
+                        current = None
+                    interrupted = _trained(trainer, bar)
+                    if not interrupted:
+                        header["finished"].append({**trainer.state(), "optimizer": None})
+                    trainer.save(finished=not interrupted)
             done = trainer.progress
             members.append(FittedMember(seed, own[0], own[1], done.loss, done.phase_names, done.restarts))
             if interrupted:
                 break
-    finally:
-        bar.close()
     return FitResult(members, interrupted)
+
+
+def _trained(trainer: Trainer, bar: Any) -> bool:
+    """Train to the end; True if the user stopped it."""
+    try:
+        trainer.run(bar)
+    except KeyboardInterrupt:
+        return True
+    return False
 
 
 def _seeds(seeds: int | Iterable[int]) -> list[int]:
@@ -161,16 +168,15 @@ def _device(device: str) -> torch.device:
 def _fresh(pristine: tuple[LangevinModel, Any]) -> tuple[LangevinModel, Any]:
     """A copy with newly drawn random parameters, guide and model still belonging together."""
     model, guide = copy.deepcopy(pristine)
-    for module in (*model.modules(), *guide.modules()):
+    for module in reversed([*model.modules(), *guide.modules()]):  # parts first: the whole has the last word
         reset = getattr(module, "reset_parameters", None)
         if callable(reset):
             reset()
     return model, guide
 
 
-def _start(own: tuple[LangevinModel, Any], data: Observations, seed: int, device: torch.device) -> None:
-    """Put model and guide on the device, started from the data under a seed."""
-    pyro.set_rng_seed(seed)
+def _start(own: tuple[LangevinModel, Any], data: Observations, device: torch.device) -> None:
+    """Put model and guide on the device, started from the data."""
     model, guide = own
     model.cpu()
     guide.cpu()

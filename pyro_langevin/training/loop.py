@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import math
 import warnings
-from collections import deque
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -32,10 +31,8 @@ from pyro_langevin.training.phases import (
     training_windows,
 )
 
-_CLIP = 2.0  # times the median of recent gradient norms
+_CLIP = 0.5  # times the median of recent gradient norms: most steps have the same length, outliers no say
 _RECENT = 50  # steps that "recent" means
-_OUTLIER = 12.0  # robust standard deviations above the recent median at which a loss has left the track
-_PATIENCE = 5  # such losses in a row before training goes back
 _WARM_UP = 20
 _SNAPSHOT_EVERY = 25
 _MOST_RESTARTS = 8
@@ -106,7 +103,8 @@ class Trainer:
         self.grid = initial_grid(model) if any(phase.uses_evidence for phase in phases) else None
         self.progress = Progress()
         self._optimizer_state: dict[str, Any] | None = None
-        self._outliers = 0
+        self._norms: list[list[float]] = []
+        self._random = torch.get_rng_state()
 
     def state(self) -> dict[str, Any]:
         """Everything needed to go on exactly."""
@@ -116,7 +114,8 @@ class Trainer:
             "max_step": self.model.max_step,
             "optimizer": copy.deepcopy(self._optimizer_state),
             "progress": copy.deepcopy(self.progress.__dict__),
-            "random": torch.get_rng_state(),
+            "norms": copy.deepcopy(self._norms),
+            "random": self._random,
         }
 
     def restore(self, state: dict[str, Any], *, random: bool = True) -> None:
@@ -126,13 +125,15 @@ class Trainer:
         self.model.max_step = state["max_step"]
         self._optimizer_state = state["optimizer"]
         self.progress = Progress(**copy.deepcopy(state["progress"]))
+        self._norms = copy.deepcopy(state["norms"])
         if random:
             torch.set_rng_state(state["random"])
+        self._random = torch.get_rng_state()
 
-    def save(self) -> None:
-        """Write a checkpoint, if one is wanted."""
+    def save(self, *, finished: bool = False) -> None:
+        """Write a checkpoint, if one is wanted; a finished fit is in its header and is not to be continued."""
         if self.checkpoint is not None:
-            save_checkpoint(self.checkpoint, {**self.header, "current": self.state()})
+            save_checkpoint(self.checkpoint, {**self.header, "current": None if finished else self.state()})
 
     def run(self, bar: tqdm[Any]) -> None:
         """Train to the end of the last phase.
@@ -154,7 +155,7 @@ class Trainer:
                 bar.update(phase.steps)
             self.progress.phase += 1
             self.progress.step, self.progress.decay_from, self.progress.rate = 0, None, 1.0
-            self._optimizer_state = None
+            self._optimizer_state, self._norms = None, []
             self.save()
 
     def _needed(self, phase: Phase) -> bool:
@@ -181,14 +182,19 @@ class Trainer:
     def _run_phase(self, phase: Phase, bar: tqdm[Any]) -> None:
         stride = self.progress.stride if phase.name == "lagged evidence" else 1
         windows = training_windows(self.model, self.observations, phase, self.window, stride)
-        loss_of = objective(self.model, self.guide, self.grid if phase.uses_evidence else None)
+        loss_of = objective(
+            self.model,
+            self.guide,
+            self.grid if phase.uses_evidence else None,
+            int(self.observations.mask.sum()),
+        )
         groups = parameters(self.model, self.guide, phase)
         optimizer = torch.optim.Adam(groups, lr=phase.learning_rate, betas=(0.9, 0.99))
         if self._optimizer_state is not None:
             optimizer.load_state_dict(self._optimizer_state)
         self._optimizer_state = optimizer.state_dict()
+        self._norms = self._norms or [[] for _ in groups]
         good = self.state()
-        recent_norms: list[deque[float]] = [deque(maxlen=_RECENT) for _ in groups]
         try:
             while self.progress.step < phase.steps:
                 self._set_rate(optimizer, phase)
@@ -200,13 +206,10 @@ class Trainer:
                 if culprit is not None:
                     self._go_back(good, optimizer, culprit)
                     continue
-                if self._off_track(float(loss.detach())):
-                    if self._outliers >= _PATIENCE:
-                        self._go_back(good, optimizer, "the loss rose far above its recent level; it")
-                    continue
-                for group, norms in zip(groups, recent_norms, strict=True):
+                for group, norms in zip(groups, self._norms, strict=True):
                     ceiling = _CLIP * float(torch.tensor(norms).median()) if len(norms) > 5 else math.inf
                     norms.append(float(clip_grad_norm_(group["params"], ceiling)))  # type: ignore[arg-type]
+                    del norms[:-_RECENT]
                 optimizer.step()
                 self._record(float(loss.detach()), phase, bar)
                 self._optimizer_state = optimizer.state_dict()
@@ -240,6 +243,7 @@ class Trainer:
         progress.loss.append(loss)
         progress.phase_names.append(phase.name)
         progress.step += 1
+        self._random = torch.get_rng_state()  # a step that is broken off is taken again with the same numbers
         bar.update(1)
         bar.set_description(phase.name, refresh=False)
         bar.set_postfix(loss=f"{loss:.4g}", refresh=False)
@@ -254,18 +258,6 @@ class Trainer:
         """A phase that met its plateau early ends when its learning rate is down."""
         start = self.progress.decay_from
         return start is not None and self.progress.step - start >= _LAST_SHARE * phase.steps
-
-    def _off_track(self, loss: float) -> bool:
-        """Whether a loss is far above its recent level: such a step is not taken."""
-        begin = len(self.progress.loss) - min(self.progress.step, _RECENT)
-        recent = torch.tensor(self.progress.loss[begin:], dtype=torch.float64)
-        if len(recent) < _RECENT:
-            return False
-        middle = recent.median()
-        spread = 1.5 * (recent - middle).abs().median()
-        outlier = loss > float(middle + _OUTLIER * spread)
-        self._outliers = self._outliers + 1 if outlier else 0
-        return outlier
 
     def _non_finite(self, loss: Tensor, groups: list[dict[str, object]]) -> str | None:
         """Name of what is not finite, or None if all is well."""
@@ -287,7 +279,6 @@ class Trainer:
                 f"fit: {culprit} was not finite {restarts} times in spite of returns to the last good state; "
                 "lower learning_rate, or look for extreme values in the data"
             )
-        self._outliers = 0
         self.restore(good, random=False)
         optimizer.load_state_dict(copy.deepcopy(good["optimizer"]))
         self.progress.restarts, self.progress.rate = restarts, rate

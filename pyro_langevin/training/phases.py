@@ -17,10 +17,12 @@ In more dimensions:
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from pyro.infer import TraceMeanField_ELBO
 from torch import Tensor
@@ -28,13 +30,16 @@ from torch.nn import Parameter
 
 from pyro_langevin.grid_filter import StateGrid, grid_log_evidence
 from pyro_langevin.guides import AmortisedGuide
+from pyro_langevin.landscape import LandscapeError, chain_kinetics, continuous_kinetics, find_landscape
 from pyro_langevin.model import LangevinModel
 from pyro_langevin.observations import Observations
 
-# Inner steps are chosen so that (step x diffusion x curvature of the wells) stays below this: there the local
-# linearization's rates are right to about 2 %.
-_STIFFNESS = 1.0
-_MOST_INNER_STEPS = 16
+_INNER_CHOICES = (2, 3, 4, 6, 8, 12, 16, 24)
+_STEP_ERROR = 0.05  # largest log ratio of the chain's dwells to the continuous ones
+# Third derivatives beyond this (kT per cubed standard deviation of the data; a 4 kT double well has 60) are taken for
+# ripples, which the evidence hardly sees but a chain trips over, and cost a few nats in all.
+_RIPPLE = 100.0
+_RIPPLE_NATS = 5.0
 _STEPS_PER_WINDOW = 160
 _EVIDENCE_WINDOW = 60
 
@@ -73,7 +78,7 @@ def plan(steps: int, learning_rate: float, *, exact: bool) -> list[Phase]:
             Phase("bound", first, learning_rate, 2.0, 1.0),
             Phase("posterior", max(steps - first, 1), learning_rate, 0.0, 1.0),
         ]
-    first, second = max(steps // 3, 1), max(steps // 6, 1)
+    first, second = max(7 * steps // 20, 1), max(steps // 8, 1)
     return [
         Phase("evidence", first, learning_rate, 2.0, 0.0),
         Phase("lagged evidence", second, learning_rate, 2.0, 0.0),
@@ -104,12 +109,31 @@ def inner_steps(model: LangevinModel, observations: Observations) -> int:
     return max(1, math.ceil(observations.typical_gap / model.max_step - 1e-9))
 
 
-def objective(model: LangevinModel, guide: AmortisedGuide, grid: StateGrid | None) -> Objective:
-    """Loss of a batch of windows, per observed value: evidence on a grid, or the ELBO without one."""
+def _ripples(model: LangevinModel, grid: StateGrid) -> Tensor:
+    """Mean logarithmic size of the potential's third derivative where states and barriers are."""
+    dynamics = model.dynamics.read()
+    points = grid.points.to(dynamics.friction).unsqueeze(-1)
+    twist = dynamics.energy.expansion(points).laplacian_gradient.squeeze(-1) / dynamics.temperature
+    weight = torch.softmax(-0.5 * dynamics.energy.energy(points).detach() / dynamics.temperature.detach(), 0)
+    return (weight * torch.log1p((twist / _RIPPLE).square())).sum()
+
+
+def objective(
+    model: LangevinModel, guide: AmortisedGuide, grid: StateGrid | None, n_values: int
+) -> Objective:
+    """Loss of a batch of windows, per observed value: evidence on a grid, or the ELBO without one.
+
+    Args:
+        model: The model.
+        guide: Its guide.
+        grid: Grid for the exact evidence; None for the ELBO.
+        n_values: Number of observed values of all data.
+    """
     if grid is not None:
 
         def evidence(batch: Observations) -> Tensor:
-            return -grid_log_evidence(model, batch, grid).sum() / batch.mask.sum()
+            misfit = -grid_log_evidence(model, batch, grid).sum() / batch.mask.sum()
+            return misfit + _RIPPLE_NATS * _ripples(model, grid) / n_values
 
         return evidence
     loss = TraceMeanField_ELBO()(model, guide)
@@ -148,15 +172,23 @@ def initial_grid(model: LangevinModel) -> StateGrid:
 
 @torch.no_grad()
 def choose_max_step(model: LangevinModel, observations: Observations, grid: StateGrid) -> float:
-    """Largest inner step at which the chain keeps the rates of the learned wells, within bounds of cost."""
-    points = grid.points.to(observations.values).unsqueeze(-1)
-    dynamics = model.dynamics.read()
-    expansion = dynamics.energy.expansion(points)
-    weight = torch.softmax(-dynamics.energy.energy(points) / dynamics.temperature, 0)
-    curvature = expansion.hessian[:, 0, 0]
-    order = curvature.argsort()
-    share = weight[order].cumsum(0)
-    stiff = float(curvature[order][int((share < 0.9).sum().clamp_max(len(order) - 1))])
+    """Largest inner step at which the chain's own dwells are those of the continuous process, within bounds of cost.
+
+    Both are computed exactly for the learned potential, for 2, 4, ... inner steps in a typical gap.
+    """
     gap = observations.typical_gap
-    needed = math.ceil(max(stiff / float(dynamics.friction), 0.0) * gap / _STIFFNESS)
-    return gap / min(max(needed, 2), _MOST_INNER_STEPS)
+    frozen = copy.deepcopy(model.dynamics).cpu().double()
+    try:
+        landscape = find_landscape(
+            frozen.potential, grid.points[:, None].numpy(), temperature=float(frozen.temperature)
+        )
+        exact = continuous_kinetics(landscape, float(frozen.diffusion))
+        for inner in _INNER_CHOICES:
+            chain = chain_kinetics(frozen.read().transition, landscape, gap / inner)
+            slow = chain.timescale[0] / exact.timescale[0]
+            near = np.abs(np.log(chain.dwell / exact.dwell)) if landscape.n_states > 1 else np.abs(np.log(slow))
+            if float(np.max(near)) < _STEP_ERROR:
+                return gap / inner
+    except LandscapeError:
+        pass  # a potential without a state that can be followed: the finest step, and the diagnostics will say so
+    return gap / _INNER_CHOICES[-1]
