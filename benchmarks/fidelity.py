@@ -130,7 +130,7 @@ def three_states(weights: tuple[float, float, float] | None, seed: int) -> list[
 
 def kinsoft(seed: int) -> list[Figure]:
     """KinSoftChallenge level 1; truth .15 and .22 per s, occupancy .595."""
-    idata, seconds = fitted(datasets.kinsoft(), seed, draws=20)
+    idata, seconds = fitted(datasets.kinsoft(), seed)
     figures = two_state_figures(idata, seconds)
     low = int(idata["states"]["location"].values[0, :, 0].argmin())
     slow, fast = 1 / 0.15, 1 / 0.22

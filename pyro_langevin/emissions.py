@@ -38,11 +38,6 @@ class GaussianEmission(PyroModule):
             raise ValueError(
                 f"GaussianEmission: latent_dim and obs_dim must be at least 1, got {latent_dim} and {obs_dim}"
             )
-        if decoder is None and latent_dim > obs_dim:
-            raise ValueError(
-                f"GaussianEmission: a linear decoder cannot tell {latent_dim} dimensions from {obs_dim} channel(s); "
-                f"take latent_dim at most {obs_dim}, or give a decoder"
-            )
         self.latent_dim, self.obs_dim = latent_dim, obs_dim
         self.decoder = nn.Linear(latent_dim, obs_dim) if decoder is None else decoder
         # learned in units of the channels, so that data in any unit train alike
@@ -54,6 +49,10 @@ class GaussianEmission(PyroModule):
     def noise(self) -> Tensor:
         """Standard deviation of the noise in data units, ``(obs_dim,)``."""
         return self.relative_noise * self.scale
+
+    @noise.setter
+    def noise(self, value: Tensor) -> None:
+        self.relative_noise = torch.as_tensor(value) / self.scale
 
     @torch.no_grad()
     def initialise(self, observations: Observations) -> Tensor:
@@ -84,7 +83,8 @@ class GaussianEmission(PyroModule):
         inverse[:n_axes] = (axes[:, :n_axes] / scale).T / deviation
         if isinstance(self.decoder, nn.Linear):
             self.decoder.bias.zero_()
-            self.decoder.weight.copy_(axes[:, :n_axes] * scale)
+            self.decoder.weight.normal_(std=0.1)  # of dimensions beyond the channels'
+            self.decoder.weight[:, :n_axes] = axes[:, :n_axes] * scale
         return inverse
 
     def check(self, observations: Observations) -> None:

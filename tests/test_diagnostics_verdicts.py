@@ -47,7 +47,7 @@ def test_potential_that_hops_too_seldom():
     for name in ("dwell_prior", "dwell_chain"):
         kinetics[name] = kinetics[name] * factor
     warning = the_only_warning(groups)
-    assert "hops less often than the data: its mean dwell in A is" in warning
+    assert "hops less often than the posterior paths: its mean dwell in A is" in warning
     assert "in 2 of 3 seeds" in warning
     assert " s (90 % interval" in warning
 
@@ -74,7 +74,7 @@ def test_twenty_per_cent_are_let_pass_however_long_the_record():
         warnings = audit(as_inference_data(groups))
         assert len(warnings) == (warned is not None)
         if warned:
-            assert f"hops {warned} than the data" in warnings[0]
+            assert f"hops {warned} than the posterior paths" in warnings[0]
             assert "in A is" in warnings[0]
             assert "in B is" in warnings[0]
 

@@ -192,7 +192,7 @@ def test_a_decoder_of_ones_own_is_used_and_trained() -> None:
     model.initialise(data)
     torch.testing.assert_close(decoder.inner.weight, before)
     z = torch.randn(5, 1)
-    torch.testing.assert_close(model.emission.mean(z), decoder(z))
+    torch.testing.assert_close(model.emission.mean(z), model.emission.shift + model.emission.scale * decoder(z))
     nodes = nodes_of(model, data)
     nodes["y"]["log_prob_sum"].backward()
     assert decoder.inner.weight.grad is not None

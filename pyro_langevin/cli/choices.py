@@ -55,6 +55,11 @@ def model_and_guide(
         max_step: Largest inner step in the data's time unit; chosen by the fit when None.
     """
     pyro.set_rng_seed(0)
+    if latent_dim > obs_dim:
+        raise CommandError(
+            f"--latent-dim {latent_dim} is more than the {obs_dim} channel(s) of the data can tell apart; "
+            f"use --latent-dim {obs_dim} or fewer, or give more channels with --values"
+        )
     prior = chosen(DYNAMICS, dynamics, "--dynamics")(chosen(POTENTIALS, potential, "--potential")(latent_dim))
     observed = chosen(EMISSIONS, emission, "--emission")(latent_dim, obs_dim)
     model = LangevinModel(prior, observed, max_step=max_step)

@@ -93,7 +93,7 @@ def run(options: argparse.Namespace) -> int:
         emission=options.emission,
         max_step=options.max_step,
     )
-    build(options.latent_dim, 1)
+    build(options.latent_dim, len(options.values))
     observations = read_table(
         options.files,
         time=options.time,

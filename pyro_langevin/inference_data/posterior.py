@@ -26,7 +26,7 @@ from pyro_langevin.observations import Observations
 from pyro_langevin.training import FitResult, FittedMember
 
 _STARTS = 20_000
-_PATHS = 5_000
+_NUMBERS = 20_000_000  # states on the fine grid that default draws may cost
 _OWN_STATES = ("states", "occupancy", "kinetics")
 
 
@@ -41,7 +41,7 @@ def posterior(
     Args:
         result: From :func:`~pyro_langevin.fit`.
         observations: The data to condition on, usually those of the fit.
-        draws: Draws a fit; by default 100, fewer when there are many series (about 5,000 paths in all, at least 5).
+        draws: Draws a fit; by default 100, fewer (at least 5) where the data are large.
         merge_below: Least depth of a state in kT; shallower basins belong to their neighbour.
         seed: Seed of the draws.
 
@@ -54,7 +54,8 @@ def posterior(
         ValueError: If the observations do not fit the model, or no draws are asked for.
     """
     if draws is None:
-        draws = min(100, max(5, _PATHS // observations.n_series))
+        grid, dim = result.model.grid(observations), result.model.dynamics.dim
+        draws = min(100, max(5, _NUMBERS // (observations.n_series * grid.n_points * dim)))
     if draws < 1:
         raise ValueError(f"posterior: expected at least 1 draw, got {draws}")
     pyro.set_rng_seed(seed)

@@ -83,10 +83,11 @@ def fit(
     place = _device(device)
     data = observations.to(device=place)
     phases = plan(steps, learning_rate, exact=exact and can_be_exact(model))
+    given_step = None if model.adapts_step else model.max_step
     identity = {
         "model": describe_parameters(model, guide),
         "data": describe_data(observations),
-        "settings": repr((phases, chosen, batch_size, window, kl_annealing, None if model.adapts_step else model.max_step)),
+        "settings": repr((phases, chosen, batch_size, window, kl_annealing, given_step)),
     }
     path = None if checkpoint is None else Path(checkpoint)
     header: dict[str, Any] = {"identity": identity, "finished": []}
