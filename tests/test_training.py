@@ -39,12 +39,19 @@ def _fixed_seed() -> None:
 
 @pytest.fixture(autouse=True)
 def _quick(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A coarse grid for the evidence, and no landscape to calibrate several dimensions with: tested elsewhere."""
+    """A coarse grid for the evidence; the landscapes that settle step and diffusion are tested elsewhere."""
     if "slow" in request.keywords:
         return
     original = loop.initial_grid
     monkeypatch.setattr(loop, "initial_grid", lambda model: StateGrid(original(model).points[::4]))
-    monkeypatch.setattr(loop, "calibrate_hopping", lambda *_: 1.0)
+    monkeypatch.setattr(loop, "choose_max_step", lambda *_: 0.5)
+    monkeypatch.setattr(loop, "calibrate_hopping", double_diffusion)
+
+
+def double_diffusion(model: pl.LangevinModel, *_: object) -> float:
+    torch.randn(3)
+    model.dynamics.initialise(2.0 * model.dynamics.diffusion.item())
+    return 2.0
 
 
 def small_data(seed: int = 0) -> pl.Observations:
@@ -381,7 +388,7 @@ def test_evidence_is_left_out_on_demand_and_in_more_dimensions() -> None:
 @every_dim
 def test_the_step_is_chosen_unless_it_is_given(dim: int) -> None:
     chosen = fit(build(dim, max_step=None)).model.max_step
-    assert chosen is not None and 0 < chosen <= 1.0
+    assert chosen == pytest.approx(0.5 if dim == 1 else 0.125, rel=1e-5)
     assert fit(build(dim, max_step=0.37)).model.max_step == 0.37
 
 
@@ -402,6 +409,21 @@ def test_gauss_markov_guides_and_ragged_data_with_gaps() -> None:
     guide = pl.GaussMarkovGuide(model, pl.RecurrentEncoder(2, 4), hidden=6)
     result = pl.fit(model, guide, pl.Observations(values, times), steps=9, batch_size=3, progress=False)
     assert np.isfinite(result.members[0].loss).all()
+
+
+def test_the_diffusion_is_calibrated_once_and_then_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    own = build(2)
+    seen: list[float] = []
+
+    def note(loss: Tensor, _: int) -> Tensor:
+        seen.append(own[0].dynamics.diffusion.item())
+        return loss
+
+    Losses(monkeypatch, note)
+    names = fit(own).members[0].phase
+    first = names.index("posterior")
+    assert set(seen[first:]) == {own[0].dynamics.diffusion.item()}
+    assert 1.5 < seen[first] / seen[first - 1] < 2.5
 
 
 # --- seeds

@@ -52,6 +52,7 @@ class Progress:
         rate: Factor on the learning rate, lowered at every restart.
         restarts: Returns to the last good state.
         stride: Thinning of the data in the lagged phase.
+        settled: Whether what the phase starts from is settled: it must not be twice.
         loss: Loss per observed value at every step so far.
         phase_names: The phase of every step so far.
     """
@@ -62,6 +63,7 @@ class Progress:
     rate: float = 1.0
     restarts: int = 0
     stride: int = 1
+    settled: bool = False
     loss: list[float] = field(default_factory=list)
     phase_names: list[str] = field(default_factory=list)
 
@@ -149,20 +151,20 @@ class Trainer:
     def _run(self, bar: tqdm[Any]) -> None:
         while self.progress.phase < len(self.phases):
             phase = self.phases[self.progress.phase]
-            if self._needed(phase):
+            if self.progress.settled or self._needed(phase):
+                self.progress.settled, self._random = True, torch.get_rng_state()
                 self._run_phase(phase, bar)
             else:
                 bar.update(phase.steps)
             self.progress.phase += 1
             self.progress.step, self.progress.decay_from, self.progress.rate = 0, None, 1.0
+            self.progress.settled = False
             self._optimizer_state, self._norms = None, []
             self.save()
 
     def _needed(self, phase: Phase) -> bool:
         """Settle what a phase starts from; False if it may be skipped."""
         grid = self.grid
-        if self.progress.step > 0:
-            return True
         gap = self.observations.typical_gap
         if phase.name == "lagged evidence":
             assert grid is not None
