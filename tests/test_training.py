@@ -432,16 +432,16 @@ def test_the_diffusion_is_calibrated_once_and_then_kept(monkeypatch: pytest.Monk
 @every_dim
 def test_seeds_are_independent_and_reproducible(dim: int) -> None:
     state = [module.state_dict() for module in build(dim)]
-    first = fit(restarted(dim, state), seeds=[0, 1, 2])
+    first = fit(restarted(dim, state), seeds=[0, 1], steps=8)
     drawn = [parameters(member) for member in first.members]
-    assert not same(drawn[0], drawn[1]) and not same(drawn[1], drawn[2])
+    assert not same(drawn[0], drawn[1])
     owners = [{id(p) for module in (m.model, m.guide) for p in module.parameters()} for m in first.members]
-    assert not owners[0] & owners[1] and not owners[1] & owners[2]
+    assert not owners[0] & owners[1]
     for one in range(len(drawn[0])):  # no part is shared by accident
         if drawn[0][one].numel() > 1 and not torch.equal(drawn[0][one], torch.zeros_like(drawn[0][one])):
             assert not torch.equal(drawn[0][one], drawn[1][one])
     torch.randn(5)
-    again = fit(restarted(dim, state), seeds=[0, 1, 2])
+    again = fit(restarted(dim, state), seeds=[0, 1], steps=8)
     for found, expected in zip(again.members, drawn, strict=True):
         assert same(parameters(found), expected)
 
