@@ -65,11 +65,9 @@ def linear_problem() -> tuple[LangevinModel, OrnsteinUhlenbeck, LinearEmission]:
     parts = {name: torch.tensor(value) for name, value in PROCESS.items()}
     process = OrnsteinUhlenbeck(**parts, friction=0.8, temperature=1.2)
     emission = GaussianEmission(1, CHANNELS)
-    emission.noise = torch.tensor([0.5, 0.8])  # type: ignore[assignment]
+    emission.noise = torch.tensor([0.5, 0.8])
     assert isinstance(emission.decoder, torch.nn.Linear)
-    exact = LinearEmission(
-        emission.decoder.weight.detach(), emission.decoder.bias.detach(), torch.tensor([0.5, 0.8])
-    )
+    exact = LinearEmission(emission.decoder.weight.detach(), emission.decoder.bias.detach(), torch.tensor([0.5, 0.8]))
     potential = QuadraticPotential(1, process.centre, stiffness=process.stiffness)
     dynamics = Overdamped(potential, friction=torch.tensor(0.8), temperature=torch.tensor(1.2))
     return LangevinModel(dynamics, emission, initial=Narrow(-0.2, 0.6)), process, exact
@@ -141,9 +139,7 @@ def test_gradient_is_that_of_finite_differences(height: float) -> None:
     model, data = double_well_model(height), ragged()
     grid = StateGrid.around(-2.5, 2.5, size=100)
     parameters = list(model.parameters())
-    slopes = torch.autograd.grad(
-        grid_log_evidence(model, data, grid).sum(), parameters, materialize_grads=True
-    )
+    slopes = torch.autograd.grad(grid_log_evidence(model, data, grid).sum(), parameters, materialize_grads=True)
     assert all(bool(slope.isfinite().all()) for slope in slopes)
     for parameter, slope in zip(parameters, slopes, strict=True):
         direction = torch.randn_like(parameter)
@@ -168,13 +164,10 @@ def test_gradients_stay_finite_where_eigenvalues_all_but_coincide(height: float)
 def test_only_energy_over_temperature_matters() -> None:
     """Also far up: 12 temperatures, which are 240 units of energy here."""
     data, grid = ragged(), StateGrid.around(-2.4, 2.5, size=150)
-    cold, hot = (
-        Overdamped(DoubleWell(12.0 * t), friction=t, temperature=torch.tensor(t)) for t in (1.0, 20.0)
-    )
+    cold, hot = (Overdamped(DoubleWell(12.0 * t), friction=t, temperature=torch.tensor(t)) for t in (1.0, 20.0))
     emission = GaussianEmission(1, CHANNELS)
     first, second = (
-        grid_log_evidence(LangevinModel(d, emission, initial=Narrow(0.0, 1.0)), data, grid)
-        for d in (cold, hot)
+        grid_log_evidence(LangevinModel(d, emission, initial=Narrow(0.0, 1.0)), data, grid) for d in (cold, hot)
     )
     torch.testing.assert_close(first, second, rtol=1e-7, atol=1e-7)
 
@@ -209,9 +202,7 @@ def test_the_propagator_is_a_markov_semigroup_with_the_boltzmann_law(build: Call
     torch.testing.assert_close(moved.sum(-1), torch.ones(3))
     twice = propagator.advance(propagator.advance(start, gaps), 2.0 * gaps)
     torch.testing.assert_close(twice, propagator.advance(start, 3.0 * gaps), rtol=1e-7, atol=1e-9)
-    torch.testing.assert_close(
-        propagator.advance(law.expand(3, -1), gaps), law.expand(3, -1), rtol=1e-6, atol=1e-10
-    )
+    torch.testing.assert_close(propagator.advance(law.expand(3, -1), gaps), law.expand(3, -1), rtol=1e-6, atol=1e-10)
     torch.testing.assert_close(
         propagator.advance(start, torch.full((3,), 1e4)), law.expand(3, -1), rtol=1e-6, atol=1e-9
     )

@@ -211,9 +211,9 @@ def test_resuming_in_the_same_session_with_the_same_objects(tmp_path: Path, monk
 
 
 def test_an_interrupt_keeps_what_is_fitted(monkeypatch: pytest.MonkeyPatch) -> None:
-    own = build()
+    own = build(2)
     Losses(monkeypatch, raise_at(4, KeyboardInterrupt()))
-    result = fit(own, seeds=3)
+    result = fit(own, seeds=3, kl_annealing=40)
     assert result.interrupted and len(result.members) == 1
     assert result.model is own[0] and result.guide is own[1]
     assert all(bool(p.isfinite().all()) and p.requires_grad for module in own for p in module.parameters())
