@@ -44,10 +44,7 @@ class OrnsteinUhlenbeck:
         mean = torch.stack([self.centre + self.flow(t) @ (self.initial_mean - self.centre) for t in since])
         at_time = [self.flow(t) @ self.initial_covariance @ self.flow(t) + self.gained(t) for t in since]
         blocks = [
-            [
-                self.flow(t - s) @ at_time[j] if t >= s else at_time[i] @ self.flow(s - t)
-                for j, s in enumerate(since)
-            ]
+            [self.flow(t - s) @ at_time[j] if t >= s else at_time[i] @ self.flow(s - t) for j, s in enumerate(since)]
             for i, t in enumerate(since)
         ]
         covariance = torch.cat([torch.cat(row, dim=1) for row in blocks])

@@ -77,9 +77,7 @@ def messages(dim: int, n_steps: int, *batch: int) -> Messages:
     return Messages(centre, root)
 
 
-def kind_of_path(
-    kind: str, dim: int, times: Tensor | TimeGrid, *batch: int
-) -> LangevinPath | GaussMarkovPath:
+def kind_of_path(kind: str, dim: int, times: Tensor | TimeGrid, *batch: int) -> LangevinPath | GaussMarkovPath:
     """A path of some kind with drawn parameters, of batch shape ``batch``."""
     grid = times if isinstance(times, TimeGrid) else TimeGrid(times)
     n_steps = grid.n_points - 1
@@ -146,10 +144,7 @@ def test_gauss_markov_density_is_one_dense_gaussian() -> None:
     for i in range(dim):  # y = L kicks with L_jk = a_(j-1) ... a_k
         memory = path.memory[:, i]
         lower = torch.stack(
-            [
-                torch.stack([memory[k:j].prod() if k <= j else torch.zeros(()) for k in range(size)])
-                for j in range(size)
-            ]
+            [torch.stack([memory[k:j].prod() if k <= j else torch.zeros(()) for k in range(size)]) for j in range(size)]
         )
         factor = lower * path.deviation[:, i]
         law = torch.distributions.MultivariateNormal(path.mean_path[:, i], factor @ factor.mT)
@@ -207,9 +202,7 @@ def test_each_steered_step_is_the_prior_times_its_message(dim: int, diagonal: bo
     noise = torch.randn(6, dim)
     kick = tilt.apply(noise)
     standard = -0.5 * (kick.square().sum(-1) + dim * math.log(2 * math.pi))
-    torch.testing.assert_close(
-        tilt.log_ratio(kick, noise), standard - tilt.log_prob(kick), rtol=1e-9, atol=1e-9
-    )
+    torch.testing.assert_close(tilt.log_ratio(kick, noise), standard - tilt.log_prob(kick), rtol=1e-9, atol=1e-9)
 
 
 @every_kind
@@ -252,9 +245,7 @@ def test_batched_density_is_that_of_each_member(kind: str) -> None:
         torch.testing.assert_close(together[:, i], alone.log_prob(z[:, i]))
 
 
-def member(
-    path: LangevinPath | GaussMarkovPath, times: Tensor, i: int, n: int
-) -> LangevinPath | GaussMarkovPath:
+def member(path: LangevinPath | GaussMarkovPath, times: Tensor, i: int, n: int) -> LangevinPath | GaussMarkovPath:
     """Series ``i`` of a batch by itself, its first ``n`` points."""
     if isinstance(path, GaussMarkovPath):
         parts = path.mean_path[:n, i], path.memory[: n - 1, i], path.deviation[:n, i]
@@ -411,9 +402,7 @@ def test_gradient_of_sample_and_divergence_is_that_of_the_plain_loop(
         loss = (weights * z.sin()).sum() + (1.0 + z[..., -1, 0]).mul(divergence).sum()
         slopes = torch.autograd.grad(loss, leaves, materialize_grads=True)
         results.append((z, divergence, *slopes))
-    assert all(
-        bool((slope != 0).any()) for slope in results[1][:6]
-    )  # sample, divergence, first state, messages
+    assert all(bool((slope != 0).any()) for slope in results[1][:6])  # sample, divergence, first state, messages
     for found, expected in zip(*results, strict=True):
         torch.testing.assert_close(found, expected, rtol=1e-8, atol=1e-8)
 
@@ -462,9 +451,7 @@ class Problem:
 
     def __init__(self, dim: int, channels: int, max_step: float | None = None) -> None:
         self.process = ornstein_uhlenbeck(dim)
-        self.emission = LinearEmission(
-            torch.randn(channels, dim), torch.randn(channels), 0.3 + torch.rand(channels)
-        )
+        self.emission = LinearEmission(torch.randn(channels, dim), torch.randn(channels), 0.3 + torch.rand(channels))
         self.grid = TimeGrid(IRREGULAR, max_step=max_step)
         seen = torch.rand(len(IRREGULAR), channels) < 0.7
         seen[2] = False
@@ -550,9 +537,7 @@ def test_mean_field_elbo_uses_the_registered_divergence() -> None:
     start = first.log_prob(z[0]) - initial_of(problem.process).log_prob(z[0])
     by_hand = path.kl_along(z) + start - seen
     assert loss == pytest.approx(by_hand.item(), abs=1e-9)
-    by_ratio = path.log_prob(z) - LangevinPath(
-        problem.dynamics, initial_of(problem.process), problem.grid
-    ).log_prob(z)
+    by_ratio = path.log_prob(z) - LangevinPath(problem.dynamics, initial_of(problem.process), problem.grid).log_prob(z)
     assert abs(loss - (by_ratio - seen).item()) > 1e-3  # the two estimators differ along one path
 
 

@@ -96,9 +96,7 @@ def test_functions_of_a_symmetric_matrix(dim: int) -> None:
     values, vectors = torch.linalg.eigh(matrix)
     exponential, wave = symmetric_functions(matrix, [torch.exp, sine])
     torch.testing.assert_close(exponential, torch.linalg.matrix_exp(matrix), rtol=1e-9, atol=1e-9)
-    torch.testing.assert_close(
-        wave, (vectors * values.sin().unsqueeze(-2)) @ vectors.mT, rtol=1e-9, atol=1e-9
-    )
+    torch.testing.assert_close(wave, (vectors * values.sin().unsqueeze(-2)) @ vectors.mT, rtol=1e-9, atol=1e-9)
 
 
 @every_dim
