@@ -110,6 +110,23 @@ class GaussianEmission(PyroModule):
         per_channel = -0.5 * error.square() - noise.log() - 0.5 * math.log(2.0 * math.pi)
         return torch.where(mask, per_channel, 0.0).sum(-1)
 
+    def log_likelihood_table(self, points: Tensor, values: Tensor, mask: Tensor) -> Tensor:
+        """Log likelihood ``(n, *batch)`` of every row of values at each of ``n`` latent points.
+
+        The same figures as :meth:`log_likelihood`, by two products of matrices instead of an array over channels.
+
+        Args:
+            points: ``(n, latent_dim)``.
+            values: ``(*batch, obs_dim)``.
+            mask: ``(*batch, obs_dim)``, True where observed.
+        """
+        mean = self.decoder(points)
+        weight = mask / self.relative_noise.square()
+        value = torch.where(mask, (values - self.shift) / self.scale, 0.0)
+        known = (mask * (self.noise.log() + 0.5 * math.log(2.0 * math.pi))).sum(-1)
+        error = (weight * value.square()).sum(-1, keepdim=True) - 2.0 * (weight * value) @ mean.mT
+        return (-0.5 * (error + weight @ mean.square().mT) - known.unsqueeze(-1)).movedim(-1, 0)
+
     def observe(self, z: Tensor, observations: Observations) -> None:
         """Sample site ``y`` given states at the observation times, ``(*particles, series, time, latent_dim)``."""
         self.check(observations)

@@ -60,9 +60,7 @@ class LangevinModel(PyroModule):
         """
         self.emission.check(observations)
         scores = self.emission.initialise(observations)
-        complete = observations.mask.all(-1)
-        values = observations.values[complete] if bool(complete.any()) else observations.values.flatten(0, 1)
-        points = (values - values.mean(0)) @ scores.mT
+        points = states_suggested(observations, scores)
         self.dynamics.potential.initialise(points)
         self.initial.initialise(points)
         self.dynamics.initialise(_diffusion_scale(observations, scores))
@@ -91,6 +89,18 @@ class LangevinModel(PyroModule):
         return states
 
 
+def states_suggested(observations: Observations, scores: Tensor) -> Tensor:
+    """Latent scores ``(n, latent_dim)`` of the complete rows of the data.
+
+    Args:
+        observations: The data.
+        scores: From :meth:`LangevinModel.initialise`.
+    """
+    complete = observations.mask.all(-1)
+    values = observations.values[complete] if bool(complete.any()) else observations.values.flatten(0, 1)
+    return (values - values.mean(0)) @ scores.mT
+
+
 def series_plate(observations: Observations, n_series: int | None) -> pyro.plate:
     """The plate over series, scaled to ``n_series`` when the batch is a subsample."""
     size = observations.n_series
@@ -107,12 +117,12 @@ def at_observations(z: Tensor, grid: TimeGrid) -> Tensor:
 
 
 def _diffusion_scale(observations: Observations, scores: Tensor) -> float:
-    """Where the diffusion may start: a third of the latent variance per gap, less where neighbours hardly differ."""
+    """Where the diffusion may start: the latent variance in a gap, less where neighbours hardly differ."""
     gap = observations.typical_gap
     both = (observations.mask[:, 1:] & observations.mask[:, :-1]).all(-1)
     moves = (observations.values.diff(dim=1) @ scores.mT).square().mean(-1)
     inside = observations.times.diff(dim=-1) < 1.5 * gap
     seen = moves[both & inside]
     if len(seen) == 0:
-        return 0.3 / gap
-    return min(0.3, 1.8 * float(seen.mean())) / gap
+        return 0.9 / gap
+    return min(0.9, 1.8 * float(seen.mean())) / gap

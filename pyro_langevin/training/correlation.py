@@ -51,9 +51,10 @@ def check_forgetting(model: LangevinModel, observations: Observations, grid: Sta
         return None
     with torch.no_grad():
         propagator = Propagator.of(model.dynamics.read(), grid)
-        points = grid.points.to(observations.values).unsqueeze(-1)
+        points = grid.points.to(observations.values)
         signal = model.emission.mean(points.to(observations.values.device)).double()
-    slowest = -1.0 / float(propagator.rates.sort(descending=True).values[1])
+    rates, modes = propagator.spectrum
+    slowest = -1.0 / float(rates[-2])
     near = max(1, round(0.25 * slowest / gap))
     far = max(near + 1, round(slowest / gap))
     if far > 0.5 * float(observations.lengths.max()):
@@ -63,8 +64,8 @@ def check_forgetting(model: LangevinModel, observations: Observations, grid: Sta
     centred = signal - (weight.unsqueeze(-1) * signal).sum(0)
     direction = (weight.unsqueeze(-1) * centred.square()).sum(0) / model.emission.noise.detach().double().square()
     strength = (centred * direction).sum(-1) * propagator.root_weight / propagator.root_weight.square().sum().sqrt()
-    power = (strength @ propagator.modes).square()
-    learned = [float((power * (propagator.rates * k * gap).exp()).sum()) for k in (near, far)]
+    power = (strength @ modes).square()
+    learned = [float((power * (rates * k * gap).exp()).sum()) for k in (near, far)]
     pairs = _lagged_products(observations, direction, near, far)
     total = pairs.sum(0)
     if not (0.0 < learned[1] < learned[0]) or float(total[0] * total[1]) <= 0 or float(total[2]) <= 0:

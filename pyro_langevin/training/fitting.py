@@ -9,10 +9,11 @@ from typing import Any
 
 import pyro
 import torch
+from torch import Tensor
 from tqdm import tqdm
 
 from pyro_langevin.guides import AmortisedGuide
-from pyro_langevin.model import LangevinModel
+from pyro_langevin.model import LangevinModel, states_suggested
 from pyro_langevin.observations import Observations
 from pyro_langevin.training.checkpoint import (
     describe_data,
@@ -45,8 +46,8 @@ def fit(
 ) -> FitResult:
     """Fit by stochastic variational inference, from data-driven starting values.
 
-    In one latent dimension the model is fitted on its exact evidence, where no guide can bias rates and barriers, and
-    the guide then on the ELBO; in more dimensions both are trained together on the ELBO. A non-finite loss or
+    In one or two latent dimensions the model is fitted on its exact evidence, where no guide can bias rates and
+    barriers, and the guide then on the ELBO; in more dimensions both are trained together on the ELBO. A non-finite loss or
     gradient returns to the last good state at half the learning rate. Ctrl-C ends training; what is fitted is returned
     and, with ``checkpoint``, saved.
 
@@ -62,7 +63,8 @@ def fit(
         kl_annealing: Steps over which the prior's weight in the ELBO rises from a tenth to one. Off by default:
             starting values come from the data, and a weak prior lets the noise collapse and the diffusion grow,
             which takes long to mend.
-        exact: Fit a model with a one-dimensional state on its exact evidence; otherwise on the ELBO like any other.
+        exact: Fit a model with a state of one or two dimensions on its exact evidence; otherwise on the ELBO like any
+            other.
         device: "auto" (CUDA where it is there), "cpu", "cuda" or another torch device.
         checkpoint: File that the state of the fit is saved to.
         resume: Continue from ``checkpoint``, exactly where it stopped.
@@ -82,7 +84,7 @@ def fit(
         raise ValueError(f"fit: expected at least 3 steps, got {steps}")
     place = _device(device)
     data = observations.to(device=place)
-    phases = plan(steps, learning_rate, exact=exact and can_be_exact(model))
+    phases = plan(steps, learning_rate, exact=exact and can_be_exact(model), dim=model.dynamics.dim)
     given_step = None if model.adapts_step else model.max_step
     identity = {
         "model": describe_parameters(model, guide),
@@ -110,11 +112,12 @@ def fit(
             own = (model, guide) if number == 0 else _fresh(pristine)
             # Pyro's global store would hand the parameters of one fit to the next of the same names
             with pyro.get_param_store().scope():
-                _start(own, data, place)
+                states = _start(own, data, place)
                 trainer = Trainer(
                     own[0],
                     own[1],
                     data,
+                    states=states,
                     phases=phases,
                     batch_size=batch_size,
                     window=window,
@@ -176,12 +179,14 @@ def _fresh(pristine: tuple[LangevinModel, Any]) -> tuple[LangevinModel, Any]:
     return model, guide
 
 
-def _start(own: tuple[LangevinModel, Any], data: Observations, device: torch.device) -> None:
-    """Put model and guide on the device, started from the data."""
+def _start(own: tuple[LangevinModel, Any], data: Observations, device: torch.device) -> Tensor:
+    """Put model and guide on the device, started from the data; returns the states that those suggest."""
     model, guide = own
     model.cpu()
     guide.cpu()
     data = data.to(device="cpu")
-    guide.initialise(data, model.initialise(data))
+    scores = model.initialise(data)
+    guide.initialise(data, scores)
     model.to(device)
     guide.to(device)
+    return states_suggested(data, scores)

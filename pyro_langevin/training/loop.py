@@ -6,6 +6,7 @@ import copy
 import math
 import warnings
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +21,13 @@ from pyro_langevin.observations import Observations
 from pyro_langevin.training.checkpoint import save_checkpoint
 from pyro_langevin.training.correlation import check_forgetting
 from pyro_langevin.training.errors import TrainingError
+from pyro_langevin.training.evidence import EvidenceObjective
 from pyro_langevin.training.hop_calibration import calibrate_hopping
 from pyro_langevin.training.phases import (
+    Objective,
     Phase,
+    bound,
     choose_max_step,
-    initial_grid,
-    objective,
     parameters,
     release,
     training_windows,
@@ -38,7 +40,7 @@ _SNAPSHOT_EVERY = 25
 _MOST_RESTARTS = 8
 _PLATEAU = 100  # steps over which a mean must fall for training to go on at full rate
 _INNER_STEPS = 8  # steps per observation where nothing is known of the wells yet
-_LAST_SHARE = 0.4  # share of a phase's steps in which the rate falls to zero
+_LAST_SHARE = 0.5  # share of a phase's steps in which the rate falls to zero
 
 
 @dataclass
@@ -75,6 +77,7 @@ class Trainer:
         model: The model, initialised.
         guide: The guide, initialised.
         observations: All data, on the model's device.
+        states: The states that single observations suggest at the start, ``(n, dim)``.
         phases: The plan.
         batch_size: Windows a step.
         window: Observations a window; chosen per phase when None.
@@ -90,6 +93,7 @@ class Trainer:
         guide: AmortisedGuide,
         observations: Observations,
         *,
+        states: Tensor,
         phases: list[Phase],
         batch_size: int,
         window: int | None,
@@ -102,7 +106,8 @@ class Trainer:
         self.phases, self.batch_size, self.window = phases, batch_size, window
         self.kl_annealing, self.adapt_step = kl_annealing, adapt_step
         self.checkpoint, self.header = checkpoint, header
-        self.grid = initial_grid(model) if any(phase.uses_evidence for phase in phases) else None
+        exact = any(phase.uses_evidence for phase in phases)
+        self.evidence = EvidenceObjective.over(states, model, observations) if exact else None
         self.progress = Progress()
         self._optimizer_state: dict[str, Any] | None = None
         self._norms: list[list[float]] = []
@@ -164,7 +169,7 @@ class Trainer:
 
     def _needed(self, phase: Phase) -> bool:
         """Settle what a phase starts from; False if it may be skipped."""
-        grid = self.grid
+        grid = None if self.evidence is None else self.evidence.grid
         gap = self.observations.typical_gap
         if phase.name == "lagged evidence":
             assert grid is not None
@@ -184,12 +189,7 @@ class Trainer:
     def _run_phase(self, phase: Phase, bar: tqdm[Any]) -> None:
         stride = self.progress.stride if phase.name == "lagged evidence" else 1
         windows = training_windows(self.model, self.observations, phase, self.window, stride)
-        loss_of = objective(
-            self.model,
-            self.guide,
-            self.grid if phase.uses_evidence else None,
-            int(self.observations.mask.sum()),
-        )
+        loss_of = self._objective(phase)
         groups = parameters(self.model, self.guide, phase)
         optimizer = torch.optim.Adam(groups, lr=phase.learning_rate, betas=(0.9, 0.99))
         if self._optimizer_state is not None:
@@ -225,6 +225,12 @@ class Trainer:
         finally:
             release([*self.model.parameters(), *self.guide.parameters()])
             self.model.annealing = 1.0
+
+    def _objective(self, phase: Phase) -> Objective:
+        if phase.uses_evidence:
+            assert self.evidence is not None
+            return partial(self.evidence, self.model)
+        return bound(self.model, self.guide)
 
     def _set_rate(self, optimizer: torch.optim.Optimizer, phase: Phase) -> None:
         """Warm-up, then full rate to the plateau or the last stretch, then a cosine to zero."""

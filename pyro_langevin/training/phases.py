@@ -1,6 +1,6 @@
 """The phases of a fit, each with its objective, its parameters and its windows.
 
-In one dimension:
+In one or two dimensions:
 
 1. *evidence*: the model alone, on its exact evidence. No guide can bias rates and barriers, and no time step enters.
 2. *lagged evidence*: the same on data thinned to a third of the slowest timescale, only if the learned process
@@ -28,7 +28,7 @@ from pyro.infer import TraceMeanField_ELBO
 from torch import Tensor
 from torch.nn import Parameter
 
-from pyro_langevin.grid_filter import StateGrid, grid_log_evidence
+from pyro_langevin.grid_filter import MOST_DIMENSIONS, StateGrid
 from pyro_langevin.guides import AmortisedGuide
 from pyro_langevin.landscape import LandscapeError, chain_kinetics, continuous_kinetics, find_landscape
 from pyro_langevin.model import LangevinModel
@@ -36,10 +36,6 @@ from pyro_langevin.observations import Observations
 
 _INNER_CHOICES = (2, 3, 4, 6, 8, 12, 16, 24)
 _STEP_ERROR = 0.05  # largest log ratio of the chain's dwells to the continuous ones
-# Third derivatives beyond this (kT per cubed standard deviation of the data; a 4 kT double well has 60) are taken for
-# ripples, which the evidence hardly sees but a chain trips over, and cost a few nats in all.
-_RIPPLE = 100.0
-_RIPPLE_NATS = 5.0
 _STEPS_PER_WINDOW = 160
 _EVIDENCE_WINDOW = 60
 
@@ -70,7 +66,7 @@ class Phase:
         return self.guide_factor == 0.0
 
 
-def plan(steps: int, learning_rate: float, *, exact: bool) -> list[Phase]:
+def plan(steps: int, learning_rate: float, *, exact: bool, dim: int) -> list[Phase]:
     """The phases of a fit of so many steps."""
     if not exact:
         first = max(2 * steps // 3, 1)
@@ -80,15 +76,16 @@ def plan(steps: int, learning_rate: float, *, exact: bool) -> list[Phase]:
         ]
     first, second = max(7 * steps // 20, 1), max(steps // 8, 1)
     return [
-        Phase("evidence", first, learning_rate, 2.0, 0.0),
-        Phase("lagged evidence", second, learning_rate, 2.0, 0.0),
+        # without a guide there is little noise, and in two dimensions the way is longer
+        Phase("evidence", first, learning_rate, 2.0 * dim, 0.0),
+        Phase("lagged evidence", second, learning_rate, 2.0 * dim, 0.0),
         Phase("posterior", max(steps - first - second, 1), learning_rate, 0.0, 1.0),
     ]
 
 
 def can_be_exact(model: LangevinModel) -> bool:
     """Whether the model's evidence can be had without a guide."""
-    return model.dynamics.dim == 1
+    return model.dynamics.dim <= MOST_DIMENSIONS
 
 
 def training_windows(
@@ -109,39 +106,14 @@ def inner_steps(model: LangevinModel, observations: Observations) -> int:
     return max(1, math.ceil(observations.typical_gap / model.max_step - 1e-9))
 
 
-def _ripples(model: LangevinModel, grid: StateGrid) -> Tensor:
-    """Mean logarithmic size of the potential's third derivative where states and barriers are."""
-    dynamics = model.dynamics.read()
-    points = grid.points.to(dynamics.friction).unsqueeze(-1)
-    twist = dynamics.energy.expansion(points).laplacian_gradient.squeeze(-1) / dynamics.temperature
-    weight = torch.softmax(-0.5 * dynamics.energy.energy(points).detach() / dynamics.temperature.detach(), 0)
-    return (weight * torch.log1p((twist / _RIPPLE).square())).sum()
-
-
-def objective(
-    model: LangevinModel, guide: AmortisedGuide, grid: StateGrid | None, n_values: int
-) -> Objective:
-    """Loss of a batch of windows, per observed value: evidence on a grid, or the ELBO without one.
-
-    Args:
-        model: The model.
-        guide: Its guide.
-        grid: Grid for the exact evidence; None for the ELBO.
-        n_values: Number of observed values of all data.
-    """
-    if grid is not None:
-
-        def evidence(batch: Observations) -> Tensor:
-            misfit = -grid_log_evidence(model, batch, grid).sum() / batch.mask.sum()
-            return misfit + _RIPPLE_NATS * _ripples(model, grid) / n_values
-
-        return evidence
+def bound(model: LangevinModel, guide: AmortisedGuide) -> Objective:
+    """Negative ELBO of a batch of windows per observed value."""
     loss = TraceMeanField_ELBO()(model, guide)
 
-    def bound(batch: Observations) -> Tensor:
+    def of(batch: Observations) -> Tensor:
         return loss(batch) / batch.mask.sum()
 
-    return bound
+    return of
 
 
 def parameters(model: LangevinModel, guide: AmortisedGuide, phase: Phase) -> list[dict[str, object]]:
@@ -163,25 +135,20 @@ def release(parameters: Iterable[Parameter]) -> None:
 
 
 @torch.no_grad()
-def initial_grid(model: LangevinModel) -> StateGrid:
-    """A grid over the states that the data suggest at the start, from the first state's components."""
-    first = model.initial()
-    spread = 4.0 * float(first.variance.sqrt().max())
-    return StateGrid.around(float(first.mean.min()) - spread, float(first.mean.max()) + spread, margin=0.0)
-
-
-@torch.no_grad()
 def choose_max_step(model: LangevinModel, observations: Observations, grid: StateGrid) -> float:
     """Largest inner step at which the chain's own dwells are those of the continuous process, within bounds of cost.
 
-    Both are computed exactly for the learned potential, for 2, 4, ... inner steps in a typical gap.
+    In one dimension both are computed exactly for the learned potential, for 2, 4, ... inner steps in a typical gap.
+    In two, where the chain's would have to be simulated, the step is one relaxation time of the stiffest well.
     """
     gap = observations.typical_gap
     frozen = copy.deepcopy(model.dynamics).cpu().double()
     try:
-        landscape = find_landscape(
-            frozen.potential, grid.points[:, None].numpy(), temperature=float(frozen.temperature)
-        )
+        landscape = find_landscape(frozen.potential, grid.points.numpy(), temperature=float(frozen.temperature))
+        if grid.dim > 1:
+            curvature = landscape.surface.slope_and_curvature(landscape.minimum)[1]
+            stiffness = gap * float(frozen.diffusion.max()) * float(np.linalg.eigvalsh(curvature).max())
+            return gap / next((n for n in _INNER_CHOICES if n >= stiffness), _INNER_CHOICES[-1])
         exact = continuous_kinetics(landscape, float(frozen.diffusion))
         for inner in _INNER_CHOICES:
             chain = chain_kinetics(frozen.read().transition, landscape, gap / inner)

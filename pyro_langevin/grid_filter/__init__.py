@@ -1,0 +1,7 @@
+"""Exact evidence of models with one or two latent dimensions, by filtering on a grid of states."""
+
+from pyro_langevin.grid_filter.evidence import grid_log_evidence
+from pyro_langevin.grid_filter.propagator import Propagator
+from pyro_langevin.grid_filter.state_grid import MOST_DIMENSIONS, StateGrid
+
+__all__ = ["MOST_DIMENSIONS", "Propagator", "StateGrid", "grid_log_evidence"]

@@ -1,0 +1,94 @@
+"""The objective without a guide: exact evidence, and what holds the potential where the data say nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from pyro_langevin.grid_filter import StateGrid, grid_log_evidence
+from pyro_langevin.model import LangevinModel
+from pyro_langevin.observations import Observations
+
+_CELLS = {1: 200, 2: 400}  # cells of the grid by dimension
+# Third derivatives beyond this (kT per cubed standard deviation of the data; a 4 kT double well has 60) are taken for
+# ripples, which the evidence hardly sees but a chain trips over, and cost a few nats in all.
+_RIPPLE = 100.0
+_RIPPLE_NATS = 5.0
+# Jump-like data want wells of no width that are relaxed in no time. What follows costs nats per observed value.
+_NARROWEST = 1.2  # standard deviation of a well in cells: the grid sees it, and a chain of affordable step can leave it
+_NARROW_NATS = 0.02
+_FASTEST = 60.0  # relaxations in a well per gap: beyond, a passage is not told from a jump
+_FAST_NATS = 0.005
+_UNIT_NATS = 0.1
+
+
+@dataclass(frozen=True, eq=False)
+class EvidenceObjective:
+    """Loss of a batch of windows per observed value: exact evidence and weak penalties.
+
+    The penalties act where the likelihood is flat or has no maximum: ripples finer than the noise, wells narrower than
+    a cell, relaxations much faster than the sampling, and the unit of the latent space.
+
+    Attributes:
+        grid: Grid over the states.
+        metric: How far apart the grid's states lay in data space when it was laid, ``(dim, dim)``.
+        n_values: Number of observed values of all data.
+        gap: Typical time between observations.
+    """
+
+    grid: StateGrid
+    metric: Tensor
+    n_values: int
+    gap: float
+
+    @classmethod
+    def over(cls, states: Tensor, model: LangevinModel, observations: Observations) -> EvidenceObjective:
+        """For a model at its start, on a grid over the states ``(n, dim)`` that the data suggest."""
+        grid = StateGrid.covering(states, size=_CELLS[states.shape[-1]])
+        return cls.on(grid, model, observations)
+
+    @classmethod
+    def on(cls, grid: StateGrid, model: LangevinModel, observations: Observations) -> EvidenceObjective:
+        """For a model at its start, on a given grid."""
+        with torch.no_grad():
+            metric = _metric(model, grid)
+        return cls(grid, metric, int(observations.mask.sum()), observations.typical_gap)
+
+    def __call__(self, model: LangevinModel, batch: Observations) -> Tensor:
+        misfit = -grid_log_evidence(model, batch, self.grid).sum() / batch.mask.sum()
+        ripples, narrow, fast = self._roughness(model)
+        # the latent unit, which the data leave free, stays that in which the grid was laid
+        one = torch.eye(self.grid.dim).to(self.metric)
+        unit = (torch.linalg.solve(self.metric, _metric(model, self.grid)) - one).square().sum()
+        held = _NARROW_NATS * narrow + _FAST_NATS * fast + _UNIT_NATS * unit
+        return misfit + _RIPPLE_NATS * ripples / self.n_values + held
+
+    def _roughness(self, model: LangevinModel) -> tuple[Tensor, Tensor, Tensor]:
+        """How far a potential goes beyond what data and grid can tell, averaged over states and barriers.
+
+        Returns:
+            Logarithmic size of the third derivatives (ripples), squared logarithmic excess of the curvatures (narrow
+            wells) and of the relaxation rates.
+        """
+        dynamics = model.dynamics.read()
+        points = self.grid.points.to(dynamics.friction)
+        expansion = dynamics.energy.expansion(points)
+        energy = dynamics.energy.energy(points).detach() / dynamics.temperature.detach()
+        weight = torch.softmax(-0.5 * energy, 0)
+        twist = expansion.laplacian_gradient / dynamics.temperature
+        ripples = (weight * torch.log1p((twist / _RIPPLE).square().sum(-1))).sum()
+        curvature = expansion.hessian.square().sum((-2, -1)).clamp_min(1e-30).sqrt() / dynamics.temperature
+        narrow = curvature * (_NARROWEST * self.grid.spacing) ** 2
+        fast = curvature * dynamics.diffusion.mean() * self.gap / _FASTEST
+        excess = [(weight * ratio.clamp_min(1.0).log().square()).sum() for ratio in (narrow, fast)]
+        return ripples, excess[0], excess[1]
+
+
+def _metric(model: LangevinModel, grid: StateGrid) -> Tensor:
+    """Metric ``(dim, dim)`` that the decoder's linear part carries from data space back to the states of a grid."""
+    points = grid.points.to(model.emission.scale)
+    centred = points - points.mean(0)
+    slope = torch.linalg.lstsq(centred, model.emission.decoder(points)).solution  # (dim, channel)
+    return slope @ slope.mT
