@@ -323,8 +323,8 @@ def test_the_rate_warms_up_and_falls_to_almost_nothing(monkeypatch: pytest.Monke
     guide = np.array(rates)[:, 1]
     assert len(guide) == 20
     np.testing.assert_allclose(guide[:4], 1e-3 * np.arange(1, 5) / 4)
-    np.testing.assert_allclose(guide[4:12], 1e-3)
-    assert (np.diff(guide[12:]) < 0).all() and guide[-1] < 0.1e-3
+    np.testing.assert_allclose(guide[4:10], 1e-3)
+    assert (np.diff(guide[10:]) < 0).all() and guide[-1] < 0.1e-3
     assert len(np.unique(np.round(np.array(rates)[:, 0] / guide, 9))) == 1
 
 

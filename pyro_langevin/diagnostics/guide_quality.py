@@ -53,7 +53,7 @@ def _tail_shape(log_weights: np.ndarray) -> float:
     ordered = np.sort(log_weights - log_weights.max())
     cutoff = np.exp(max(ordered[-tail - 1], np.log(np.finfo(float).tiny)))
     excess = np.exp(ordered[-tail:]) - cutoff
-    if excess[-1] <= 1e-12:  # all weights alike: the guide is exact
+    if excess[-1] <= 1e-6:  # all weights alike up to rounding: the draws are exact
         return float("-inf")
     return _pareto_shape(np.maximum(excess, 0.0))
 

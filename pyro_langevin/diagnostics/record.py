@@ -42,6 +42,7 @@ def summary_record(idata: Draws) -> dict[str, Any]:
     ``step``               largest step of the time grid, time unit
     ``elbo_per_series``    list, one a seed: mean over series, nats
     ``k_hat``              object, one key a series: the largest of the seeds' Pareto k-hat
+    ``drawn_from``         "exact posterior" or "guide": where the paths' figures come from
     ``seeds``              list
     ``warnings``           list of sentences
     ``versions``           object, package: version
@@ -71,6 +72,7 @@ def summary_record(idata: Draws) -> dict[str, Any]:
         "step": kinetics.attrs.get("step"),
         "elbo_per_series": elbo(idata)["mean"].values,
         "k_hat": {str(name): value for name, value in zip(k["series"].values, worst, strict=True)},
+        "drawn_from": attribute(idata, "drawn_from", "guide"),
         "seeds": attribute(idata, "seeds", list(range(k.sizes["chain"]))),
         "warnings": all_warnings(idata),
         "versions": _versions(idata),

@@ -116,7 +116,12 @@ def _prior_against_paths(idata: Draws) -> Iterator[str]:
                     f"{_plural(len(learned), 'seed')}, the posterior paths' is {mean:.3g}{unit} "
                     f"(90 % interval {low:.3g} to {high:.3g})"
                 )
-    if attribute(idata, "model_fitted_by", "bound") == "evidence":
+    if attribute(idata, "drawn_from", "guide") == "exact posterior":
+        advice = (
+            "Neither is biased by a guide: the fit is not finished (more --steps), or the record does not come from "
+            "one stationary law (a trend, several kinds of visits). Believe the paths' dwell times for this record."
+        )
+    elif attribute(idata, "model_fitted_by", "bound") == "evidence":
         advice = (
             "The potential was fitted on the exact evidence, without the guide: believe its rates; the guide's "
             "paths are the worse witness, and more --steps train it further."

@@ -1,7 +1,8 @@
-"""Exact evidence of models with one or two latent dimensions, by filtering on a grid of states."""
+"""Exact evidence and posterior of models with one or two latent dimensions, by filtering on a grid of states."""
 
 from pyro_langevin.grid_filter.evidence import grid_log_evidence
 from pyro_langevin.grid_filter.propagator import Propagator
+from pyro_langevin.grid_filter.smoother import SmoothedDraws, sample_smoothed
 from pyro_langevin.grid_filter.state_grid import MOST_DIMENSIONS, StateGrid
 
-__all__ = ["MOST_DIMENSIONS", "Propagator", "StateGrid", "grid_log_evidence"]
+__all__ = ["MOST_DIMENSIONS", "Propagator", "SmoothedDraws", "StateGrid", "grid_log_evidence", "sample_smoothed"]

@@ -7,6 +7,8 @@ can be fitted without any guide. It is the evidence of the *continuous* process:
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
@@ -37,6 +39,26 @@ def grid_log_evidence(model: LangevinModel, observations: Observations, grid: St
             f"grid_log_evidence: the grid has dimension {grid.dim}, the state {model.dynamics.dim}; "
             "build the grid over the model's state space"
         )
+    return run_filter(model, observations, grid).log_evidence
+
+
+@dataclass(frozen=True, eq=False)
+class Filtered:
+    """Forward filter of a batch of series.
+
+    Attributes:
+        mass: Probability of every cell given the observations up to each time, one ``(series, n)`` a time.
+        log_evidence: ``(series,)``.
+        advance: How probability moves over each gap.
+    """
+
+    mass: list[Tensor]
+    log_evidence: Tensor
+    advance: Advance
+
+
+def run_filter(model: LangevinModel, observations: Observations, grid: StateGrid) -> Filtered:
+    """Filter a batch of series forward in time."""
     device = observations.values.device
     propagator = Propagator.of(model.dynamics.read(), grid)
     points = grid.points.to(observations.values)
@@ -45,22 +67,23 @@ def grid_log_evidence(model: LangevinModel, observations: Observations, grid: St
     peak = seen.detach().amax(-1, keepdim=True)
     likelihood = (seen - peak).exp()
     alive = torch.arange(observations.n_times, device=device) < observations.lengths[:, None]
-    advance = _Advance(propagator, observations.times.diff(dim=-1), alive[:, 1:], observations.values.dtype)
+    advance = Advance(propagator, observations.times.diff(dim=-1), alive[:, 1:], observations.values.dtype)
     first = model.initial().log_prob(points).double()
     mass = (first - torch.logsumexp(first, 0)).exp().expand(observations.n_series, -1)
-    levels = []
+    masses, levels = [], []
     for k in range(observations.n_times):
         if k > 0:
             mass = advance(mass, k - 1)
         mass = mass * likelihood[k]
         level = mass.sum(-1, keepdim=True).clamp_min(1e-300)
         mass = mass / level
+        masses.append(mass)
         levels.append(level)
     gained = (torch.stack(levels).log() + peak).squeeze(-1)
-    return torch.where(alive.mT, gained, 0.0).sum(0)
+    return Filtered(masses, torch.where(alive.mT, gained, 0.0).sum(0), advance)
 
 
-class _Advance:
+class Advance:
     """Moves probability mass over the k-th gap: by one matrix where all series share few gaps, else by modes.
 
     The matrices have no negative entries, so that the data's own precision is enough for the products.
@@ -87,3 +110,17 @@ class _Advance:
         for one in kind.unique():
             moved = torch.where((kind == one).unsqueeze(-1), start @ self.matrices[one], moved)
         return moved.double()
+
+    def towards(self, cell: Tensor, k: int) -> Tensor:
+        """Likelihood, up to a factor, of reaching ``cell`` ``(draw, series)`` over the k-th gap from every cell.
+
+        Returns:
+            ``(draw, series, n)``.
+        """
+        if self.matrices is None:
+            return self.propagator.towards(cell, self.gaps[:, k])
+        kind = self.kind[:, k]
+        arriving = self.matrices.mT
+        if bool((kind == kind[0]).all()):
+            return arriving[kind[0]][cell].double()
+        return arriving[kind.expand_as(cell), cell].double()

@@ -69,6 +69,16 @@ class Propagator:
         moved = (((mass / self.root_weight) @ modes) * decay) @ modes.mT
         return (moved * self.root_weight).clamp_min(0.0)
 
+    def towards(self, cell: Tensor, gap: Tensor) -> Tensor:
+        """Likelihood, up to a factor, of reaching ``cell`` ``(*batch, series)`` after ``gap`` ``(series,)``.
+
+        Returns:
+            One value for every cell to come from, ``(*batch, series, n)``.
+        """
+        rates, modes = self.spectrum
+        decay = (rates * gap.unsqueeze(-1)).exp()
+        return ((modes[cell] * decay) @ modes.mT / self.root_weight).clamp_min(0.0)
+
     def matrices(self, gaps: Tensor) -> Tensor:
         """Transition matrices ``(m, n, n)`` over times ``gaps`` ``(m,)``; row: from, column: to."""
         moved = _SymmetricExponential.apply(self.generator, gaps)

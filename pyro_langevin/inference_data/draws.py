@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pyro_langevin.grid_filter import StateGrid, sample_smoothed
 from pyro_langevin.landscape import Landscape, count_transitions
 from pyro_langevin.model import LangevinModel, at_observations
 from pyro_langevin.observations import Observations
@@ -25,10 +26,10 @@ class PathDraws:
     Attributes:
         z: ``(draw, series, time, dim)``, NaN beyond the end of a series.
         log_p: ``(draw, series)``, log joint density of path and data.
-        log_q: ``(draw, series)``, log density of the guide.
+        log_q: ``(draw, series)``, log density that the path was drawn from.
         state: ``(draw, series, time)``, basin, -1 beyond the end.
-        exposure: ``(draw, state)``, time by the core visited last, on the fine grid.
-        events: ``(draw, state, state)``, transitions between cores on the fine grid.
+        exposure: ``(draw, state)``, time by the core visited last.
+        events: ``(draw, state, state)``, transitions between cores.
     """
 
     z: np.ndarray
@@ -42,15 +43,41 @@ class PathDraws:
 @torch.no_grad()
 def sample_states(member: FittedMember, observations: Observations, *, most: int) -> np.ndarray:
     """States of one posterior draw at the observation times, ``(n, dim)`` with ``n <= most``."""
-    z = at_observations(member.guide.path(observations).rsample(), member.model.grid(observations))
-    inside = _inside(observations)
-    states = z[inside]
+    if member.grid is not None:
+        z = sample_smoothed(member.model, observations, member.grid, 1).z[0]
+    else:
+        z = at_observations(member.guide.path(observations).rsample(), member.model.grid(observations))
+    states = z[_inside(observations)]
     return states[torch.randperm(len(states))[:most]].double().cpu().numpy()
 
 
 @torch.no_grad()
+def draw_exactly(
+    member: FittedMember, observations: Observations, grid: StateGrid, landscape: Landscape, draws: int
+) -> PathDraws:
+    """Draw paths from the exact posterior of the fitted model and count their transitions between observations."""
+    smoothed = sample_smoothed(member.model, observations, grid, draws)
+    z = smoothed.z.cpu().numpy()
+    outside = ~_inside(observations).cpu().numpy()
+    inside = ~outside
+    durations = np.where(inside[:, 1:], observations.times.diff(dim=-1).cpu().numpy(), 0.0)
+    core = np.where(outside, -1, landscape.core(z.astype(np.float64)))
+    counts = count_transitions(core, durations, n_states=landscape.n_states, keep=1)
+    state = landscape.basin(z.astype(np.float64)).astype(np.int8)
+    log_q = smoothed.log_q.cpu().numpy()
+    return PathDraws(
+        np.where(outside[..., None], np.nan, z),
+        log_q + smoothed.log_evidence.cpu().numpy(),
+        log_q,
+        np.where(outside, np.int8(-1), state),
+        counts.exposure,
+        counts.events,
+    )
+
+
+@torch.no_grad()
 def draw_paths(member: FittedMember, observations: Observations, landscape: Landscape, draws: int) -> PathDraws:
-    """Draw paths from the guide and count their transitions."""
+    """Draw paths from the guide and count their transitions, on the fine grid."""
     model = member.model
     grid = model.grid(observations)
     posterior = member.guide.path(observations)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from importlib.metadata import version
 from typing import Any
 
@@ -12,7 +13,7 @@ import xarray as xr
 
 from pyro_langevin.diagnostics.states import align_states, relabel, relabel_path
 from pyro_langevin.inference_data.assemble import assemble
-from pyro_langevin.inference_data.draws import PathDraws, draw_paths, sample_states
+from pyro_langevin.inference_data.draws import PathDraws, draw_exactly, draw_paths, sample_states
 from pyro_langevin.inference_data.groups import (
     data_groups,
     kinetics_group,
@@ -31,17 +32,27 @@ _OWN_STATES = ("states", "occupancy", "kinetics")
 
 
 def posterior(
-    result: FitResult, observations: Observations, *, draws: int | None = None, merge_below: float = 1.0, seed: int = 0
+    result: FitResult,
+    observations: Observations,
+    *,
+    draws: int | None = None,
+    exact: bool = True,
+    merge_below: float = 1.0,
+    seed: int = 0,
 ) -> Any:
-    """Draws from the fitted guides, with states, occupancies and kinetics, as ArviZ holds them.
+    """Draws of the posterior paths, with states, occupancies and kinetics, as ArviZ holds them.
 
-    ``chain`` is an independent fit, ``draw`` a draw of its guide. States of different fits are matched by overlap
+    A model that was fitted on its exact evidence (one or two latent dimensions) has an exact posterior too, and the
+    draws come from that, at the observation times; otherwise they come from the fitted guide, on its fine grid.
+    ``chain`` is an independent fit, ``draw`` a draw of its posterior. States of different fits are matched by overlap
     in time. Times are in the data's unit.
 
     Args:
         result: From :func:`~pyro_langevin.fit`.
         observations: The data to condition on, usually those of the fit.
         draws: Draws a fit; by default 100, fewer (at least 5) where the data are large.
+        exact: Draw from the exact posterior where there is one; False draws from the guide, whose quality
+            :func:`~pyro_langevin.k_hat` then tells.
         merge_below: Least depth of a state in kT; shallower basins belong to their neighbour.
         seed: Seed of the draws.
 
@@ -54,8 +65,10 @@ def posterior(
         ValueError: If the observations do not fit the model, or no draws are asked for.
     """
     if draws is None:
-        grid, dim = result.model.grid(observations), result.model.dynamics.dim
-        draws = min(100, max(5, _NUMBERS // (observations.n_series * grid.n_points * dim)))
+        by_guide = not exact or result.members[0].grid is None
+        points = result.model.grid(observations).n_points if by_guide else observations.n_times
+        size = observations.n_series * points * result.model.dynamics.dim
+        draws = min(100, max(5, _NUMBERS // size))
     if draws < 1:
         raise ValueError(f"posterior: expected at least 1 draw, got {draws}")
     pyro.set_rng_seed(seed)
@@ -64,6 +77,8 @@ def posterior(
     for member in result.members:
         member.model.emission.check(observations)
         device = next(member.model.parameters()).device
+        if not exact:
+            member = replace(member, grid=None)
         with pyro.get_param_store().scope():  # each fit has parameters of its own
             groups, found = _groups_of(member, observations.to(device=device), draws, merge_below)
         fits.append(groups)
@@ -79,6 +94,7 @@ def posterior(
     attrs = {
         "warnings": json.dumps(warnings),
         "model_fitted_by": "evidence" if "evidence" in result.members[0].phase else "bound",
+        "drawn_from": "guide" if not exact or result.members[0].grid is None else "exact posterior",
         "seeds": json.dumps([member.seed for member in result.members]),
         "versions": json.dumps({p: version(p) for p in ("pyro-langevin", "pyro-ppl", "torch", "arviz")}),
     }
@@ -94,7 +110,10 @@ def _groups_of(
     landscape = find_landscape(
         dynamics.potential, starts, temperature=float(dynamics.temperature), merge_below=merge_below
     )
-    paths = draw_paths(member, observations, landscape, draws)
+    if member.grid is not None:
+        paths = draw_exactly(member, observations, member.grid, landscape, draws)
+    else:
+        paths = draw_paths(member, observations, landscape, draws)
     kinetics, warnings = kinetics_group(member, observations, landscape, paths)
     groups = {
         "posterior": posterior_group(member.model, paths),

@@ -47,9 +47,9 @@ def fit(
     """Fit by stochastic variational inference, from data-driven starting values.
 
     In one or two latent dimensions the model is fitted on its exact evidence, where no guide can bias rates and
-    barriers, and the guide then on the ELBO; in more dimensions both are trained together on the ELBO. A non-finite loss or
-    gradient returns to the last good state at half the learning rate. Ctrl-C ends training; what is fitted is returned
-    and, with ``checkpoint``, saved.
+    barriers, and the guide then on the ELBO; in more dimensions both are trained together on the ELBO.
+    A non-finite loss or gradient returns to the last good state at half the learning rate. Ctrl-C ends training;
+    what is fitted is returned and, with ``checkpoint``, saved.
 
     Args:
         model: The model; trained in place for the first seed.
@@ -139,7 +139,8 @@ def fit(
                         header["finished"].append({**trainer.state(), "optimizer": None})
                     trainer.save(finished=not interrupted)
             done = trainer.progress
-            members.append(FittedMember(seed, own[0], own[1], done.loss, done.phase_names, done.restarts))
+            grid = None if trainer.evidence is None else trainer.evidence.grid
+            members.append(FittedMember(seed, own[0], own[1], done.loss, done.phase_names, done.restarts, grid))
             if interrupted:
                 break
     return FitResult(members, interrupted)

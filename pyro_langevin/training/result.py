@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from pyro_langevin.grid_filter import StateGrid
 from pyro_langevin.guides import AmortisedGuide
 from pyro_langevin.model import LangevinModel
 
@@ -19,6 +20,7 @@ class FittedMember:
         loss: Loss per observed value at every step, over all phases (negative bound, or negative evidence).
         phase: Name of the phase of every step.
         restarts: How often training went back to its last good state.
+        grid: The grid that the model was fitted on, where its evidence was exact.
     """
 
     seed: int
@@ -27,6 +29,7 @@ class FittedMember:
     loss: list[float] = field(default_factory=list)
     phase: list[str] = field(default_factory=list)
     restarts: int = 0
+    grid: StateGrid | None = None
 
 
 @dataclass(frozen=True)
