@@ -395,7 +395,7 @@ def test_the_step_is_chosen_unless_it_is_given(dim: int) -> None:
 
 @every_dim
 def test_training_lowers_the_loss(dim: int) -> None:
-    losses = fit(build(dim), steps=24, learning_rate=2e-2, batch_size=16).members[0]
+    losses = fit(build(dim), steps=24, learning_rate=2e-2, batch_size=100).members[0]
     first = [value for value, name in zip(losses.loss, losses.phase, strict=True) if name == losses.phase[0]]
     assert np.mean(first[-3:]) < np.mean(first[:3])
 
