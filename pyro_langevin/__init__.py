@@ -4,7 +4,7 @@ from pyro_langevin.diagnostics import audit, dwell_times, kinetics_table, occupa
 from pyro_langevin.dynamics import EulerMaruyama, LocalLinearization, Overdamped
 from pyro_langevin.emissions import GaussianEmission
 from pyro_langevin.encoders import RecurrentEncoder
-from pyro_langevin.grid_filter import StateGrid, grid_log_evidence
+from pyro_langevin.grid_filter import StateGrid, grid_log_evidence, sample_smoothed
 from pyro_langevin.guides import GaussMarkovGuide, SteeredGuide
 from pyro_langevin.inference_data import load_draws, posterior, save_draws
 from pyro_langevin.initial import MixtureInitial
@@ -63,6 +63,7 @@ __all__ = [
     "plot_loss",
     "plot_occupancy",
     "posterior",
+    "sample_smoothed",
     "read_table",
     "save_draws",
     "summary",
