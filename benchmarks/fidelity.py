@@ -44,8 +44,8 @@ def fitted(
     """Draws of a fit with all defaults, and the seconds it took."""
     pyro.set_rng_seed(seed)
     begin = time.perf_counter()
-    potential = pl.NeuralPotential(1) if latent_dim == 1 else pl.MixturePotential(latent_dim)
-    model = pl.LangevinModel(pl.Overdamped(potential), pl.GaussianEmission(latent_dim, observations.obs_dim))
+    dynamics = pl.Overdamped(pl.NeuralPotential(latent_dim))
+    model = pl.LangevinModel(dynamics, pl.GaussianEmission(latent_dim, observations.obs_dim))
     guide = pl.SteeredGuide(model, pl.RecurrentEncoder(observations.obs_dim))
     result = pl.fit(model, guide, observations, seeds=[seed], progress=False)
     seconds = time.perf_counter() - begin

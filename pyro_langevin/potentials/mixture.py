@@ -23,7 +23,8 @@ class MixturePotential(Potential):
 
     Args:
         dim: Dimension of the latent space.
-        components: Number of Gaussians; take several times the number of states expected.
+        components: Number of Gaussians; several times the number of states expected, for a well of one component alone
+            cannot shape its barriers. By default 8 per dimension.
         spread: Standard deviation of the initial component centres.
         width: Initial standard deviation of every component.
 
@@ -32,8 +33,9 @@ class MixturePotential(Potential):
         logits: ``(components,)``, unnormalised log weights.
     """
 
-    def __init__(self, dim: int, components: int = 8, *, spread: float = 1.0, width: float = 0.7) -> None:
+    def __init__(self, dim: int, components: int | None = None, *, spread: float = 1.0, width: float = 0.7) -> None:
         super().__init__(dim)
+        components = 8 * dim if components is None else components
         if components < 1:
             raise ValueError(f"MixturePotential: expected at least 1 component, got {components}")
         if not (spread > 0 and width > 0):

@@ -36,7 +36,7 @@ class NeuralPotential(Potential):
                 f"NeuralPotential: the reference potential has dim {reference.dim}, expected {dim}; "
                 "build both with the same dim"
             )
-        self.reference = MixturePotential(dim, 8 * dim) if reference is None else reference
+        self.reference = MixturePotential(dim) if reference is None else reference
         self.weight = nn.Parameter(torch.empty(hidden, dim))
         self.bias = nn.Parameter(torch.empty(hidden))
         self.height = nn.Parameter(torch.empty(hidden))

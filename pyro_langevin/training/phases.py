@@ -79,7 +79,7 @@ def plan(steps: int, learning_rate: float, *, exact: bool, dim: int) -> list[Pha
     return [
         Phase("evidence", max(steps // (2 * dim), 1), learning_rate, 2.0 * dim, 0.0),
         Phase("lagged evidence", max(steps // 10, 1), learning_rate, 2.0 * dim, 0.0),
-        Phase("posterior", max(steps // 3, 1), learning_rate, 0.0, 1.0),
+        Phase("posterior", max(steps // 4, 1), learning_rate, 0.0, 1.0),
     ]
 
 
