@@ -2,6 +2,7 @@
 
 from pyro_langevin.paths.gauss_markov import GaussMarkovPath
 from pyro_langevin.paths.langevin import LangevinPath
-from pyro_langevin.paths.steered import Messages, SteeredPath
+from pyro_langevin.paths.steered import SteeredPath
+from pyro_langevin.paths.tilt import Messages
 
 __all__ = ["GaussMarkovPath", "LangevinPath", "Messages", "SteeredPath"]
