@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from pyro_langevin.dynamics.small_matrices import inverse_root, matvec, transposed_matvec
+from pyro_langevin.dynamics.small_matrices import inverse_root, matvec, solve, transposed_matvec
 from pyro_langevin.dynamics.transition import Transition
 from pyro_langevin.paths.clock import pad_batch
 from pyro_langevin.paths.langevin import LOG_2PI
@@ -41,12 +41,12 @@ class Messages:
 
 @dataclass(frozen=True, eq=False)
 class Tilt:
-    """A Gaussian transition times a message, as a Gaussian ``N(shift, spread spread^T)`` of the transition's noise.
+    """Tilted noise of a transition: the Gaussian ``N(shift, spread spread^T)`` in place of the standard normal.
 
     Attributes:
         shift: ``(*batch, dim)``.
         spread: ``(*batch, dim, dim)``.
-        log_precision: ``(*batch,)``, log determinant of the noise's precision; zero where the message is silent.
+        log_precision: ``(*batch,)``, log determinant of the noise's precision, ``-2 ln |det spread|``.
     """
 
     shift: Tensor
@@ -55,7 +55,10 @@ class Tilt:
 
     @classmethod
     def of(cls, transition: Transition, messages: Messages) -> Tilt:
-        """``M = 1 + L^T H L``; shift ``M^-1 L^T H (centre - mean)``; covariance ``M^-1``."""
+        """A Gaussian transition times a message.
+
+        ``M = 1 + L^T H L``; shift ``M^-1 L^T H (centre - mean)``; covariance ``M^-1``.
+        """
         pull = transition.scale.mT @ messages.root  # L^T A, with H = A A^T
         dim = pull.shape[-1]
         if dim == 1:
@@ -66,18 +69,28 @@ class Tilt:
         demand = matvec(pull, transposed_matvec(messages.root, messages.centre - transition.mean))
         return cls(matvec(spread, transposed_matvec(spread, demand)), spread, log_precision)
 
+    @classmethod
+    def per_coordinate(cls, shift: Tensor, multiplier: Tensor) -> Tilt:
+        """Independent coordinates: ``shift`` and standard deviations ``multiplier``, both ``(*batch, dim)``."""
+        return cls(shift, torch.diag_embed(multiplier), -2.0 * multiplier.log().sum(-1))
+
+    def then(self, inner: Tilt) -> Tilt:
+        """This tilt, applied to noise that is itself tilted by ``inner``: Gaussian again."""
+        shift = self.shift + matvec(self.spread, inner.shift)
+        return Tilt(shift, self.spread @ inner.spread, self.log_precision + inner.log_precision)
+
     def apply(self, noise: Tensor) -> Tensor:
         """The transition's noise for standard normal ``noise``."""
         return self.shift + matvec(self.spread, noise)
 
+    def whiten(self, value: Tensor) -> Tensor:
+        """Standard normal noise that the transition's noise ``value`` is made of."""
+        return solve(self.spread, value - self.shift)
+
     def log_prob(self, value: Tensor) -> Tensor:
         """Log density of the transition's noise at ``value``, ``(*batch,)``."""
-        offset = value - self.shift
-        if offset.shape[-1] == 1:
-            inner = offset / self.spread[..., 0]
-        else:
-            inner = torch.linalg.solve(self.spread, offset.unsqueeze(-1)).squeeze(-1)
-        return 0.5 * (self.log_precision - inner.square().sum(-1) - offset.shape[-1] * LOG_2PI)
+        squares = self.whiten(value).square().sum(-1)
+        return 0.5 * (self.log_precision - squares - value.shape[-1] * LOG_2PI)
 
     def log_ratio(self, kick: Tensor, noise: Tensor) -> Tensor:
         """Log density of the prior's noise over the steered one at ``kick = apply(noise)``, ``(*batch,)``."""
