@@ -123,9 +123,10 @@ class ControlledGuide(AmortisedGuide):
         if not isinstance(answer, Control):
             raise ValueError(f"ControlledGuide: expected the control to return a Control, got {type(answer).__name__}")
         if answer.push.shape != (1, push_dim) or not _fits(answer.multiplier, (1, n_noise)):
+            found = f"{tuple(answer.push.shape)} and {tuple(answer.multiplier.shape)}"
             raise ValueError(
-                f"ControlledGuide: expected a push (*batch, {push_dim}) and a multiplier (*batch, {n_noise}) for "
-                f"states (*batch, {dim}), got {tuple(answer.push.shape)} and {tuple(answer.multiplier.shape)} for (1, {dim})"
+                f"ControlledGuide: expected a push (1, {push_dim}) and a multiplier (1, {n_noise}) for one state "
+                f"(1, {dim}), got {found}; return one figure per coordinate"
             )
         held = {id(parameter) for module in (self, self.model) for parameter in module.parameters()}
         lost = [p for p in parameters_behind((answer.push, answer.multiplier)) if id(p) not in held]
@@ -133,7 +134,8 @@ class ControlledGuide(AmortisedGuide):
             shapes = ", ".join(str(tuple(p.shape)) for p in lost[:4])
             raise ValueError(
                 f"ControlledGuide: the control depends on {len(lost)} learned tensors (shapes {shapes}) that are not "
-                "registered with the guide, so nobody would train them; make the control an nn.Module that has its networks as attributes"
+                "registered with the guide, so nobody would train them; make the control an nn.Module that has its "
+                "networks as attributes"
             )
 
 
