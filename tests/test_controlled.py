@@ -1,4 +1,4 @@
-"""Controlled paths: densities, gradients and divergences with known answers, and the exact control where it is known."""
+"""Controlled paths: densities, gradients and divergences with known answers, and the exact control where known."""
 
 from __future__ import annotations
 
