@@ -29,8 +29,12 @@ class FirstState(nn.Module):
 
     @torch.no_grad()
     def initialise(self, scores: Tensor) -> None:
-        """Start from a map of standardised values to latent scores, ``(latent_dim, obs_dim)``."""
-        self.direct.weight.copy_(scores)
+        """Start from a map of standardised values to latent scores, ``(size, obs_dim)``.
+
+        Observations say nothing directly of the coordinates beyond ``size``, such as momenta.
+        """
+        self.direct.weight.zero_()
+        self.direct.weight[: len(scores)].copy_(scores)
 
     def forward(self, values: Tensor, context: Tensor) -> Independent:
         """Law of first states, batch shape ``(series,)``.
