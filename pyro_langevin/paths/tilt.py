@@ -55,10 +55,7 @@ class Tilt:
 
     @classmethod
     def of(cls, transition: Transition, messages: Messages) -> Tilt:
-        """A Gaussian transition times a message.
-
-        ``M = 1 + L^T H L``; shift ``M^-1 L^T H (centre - mean)``; covariance ``M^-1``.
-        """
+        """``M = 1 + L^T H L``; shift ``M^-1 L^T H (centre - mean)``; covariance ``M^-1``."""
         pull = transition.scale.mT @ messages.root  # L^T A, with H = A A^T
         dim = pull.shape[-1]
         if dim == 1:
