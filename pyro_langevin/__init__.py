@@ -3,15 +3,25 @@
 from pyro_langevin.diagnostics import audit, dwell_times, kinetics_table, occupancy, summary, summary_record
 from pyro_langevin.dynamics import EulerMaruyama, LocalLinearization, Overdamped
 from pyro_langevin.emissions import GaussianEmission
-from pyro_langevin.encoders import RecurrentEncoder
+from pyro_langevin.encoders import Filtering, RecurrentEncoder, Smoothing, TwoSided
 from pyro_langevin.grid_filter import StateGrid, grid_log_evidence
-from pyro_langevin.guides import GaussMarkovGuide, SteeredGuide
+from pyro_langevin.guides import ControlledGuide, ControlNetwork, GaussMarkovGuide, SteeredGuide
 from pyro_langevin.inference_data import load_draws, posterior, save_draws
 from pyro_langevin.initial import MixtureInitial
 from pyro_langevin.landscape import find_landscape
 from pyro_langevin.model import LangevinModel
 from pyro_langevin.observations import ObservationError, Observations
-from pyro_langevin.paths import GaussMarkovPath, LangevinPath, Messages, SteeredPath
+from pyro_langevin.paths import (
+    Absolute,
+    Additive,
+    Control,
+    ControlledPath,
+    Controls,
+    GaussMarkovPath,
+    LangevinPath,
+    Messages,
+    SteeredPath,
+)
 from pyro_langevin.plots import plot_data, plot_dwell_survival, plot_landscape, plot_loss, plot_occupancy
 from pyro_langevin.potentials import (
     MixturePotential,
@@ -25,8 +35,16 @@ from pyro_langevin.time_grid import TimeGrid
 from pyro_langevin.training import CheckpointError, FitResult, TrainingError, fit
 
 __all__ = [
+    "Absolute",
+    "Additive",
     "CheckpointError",
+    "Control",
+    "ControlNetwork",
+    "ControlledGuide",
+    "ControlledPath",
+    "Controls",
     "EulerMaruyama",
+    "Filtering",
     "FitResult",
     "GaussMarkovGuide",
     "GaussMarkovPath",
@@ -44,11 +62,13 @@ __all__ = [
     "Potential",
     "QuadraticPotential",
     "RecurrentEncoder",
+    "Smoothing",
     "SteeredGuide",
     "SteeredPath",
     "StateGrid",
     "TimeGrid",
     "TrainingError",
+    "TwoSided",
     "audit",
     "dwell_times",
     "find_landscape",

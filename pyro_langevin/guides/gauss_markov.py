@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import pyro
 import torch
-from pyro import poutine
-from torch import Tensor
 
-from pyro_langevin.guides.amortised import AmortisedGuide
-from pyro_langevin.model import series_plate
+from pyro_langevin.guides.amortised import MessageGuide
 from pyro_langevin.observations import Observations
 from pyro_langevin.paths import GaussMarkovPath
 
 
-class GaussMarkovGuide(AmortisedGuide):
+class GaussMarkovGuide(MessageGuide):
     """Posterior given directly as a mean path with a linear residual, its noise scaled with the prior's.
 
     No loop over forces: use it to start a :class:`SteeredGuide` and for problems that are linear or nearly so.
@@ -32,9 +28,3 @@ class GaussMarkovGuide(AmortisedGuide):
         mean = torch.cat([out.first_loc.unsqueeze(0), out.centre])
         deviation = torch.cat([out.first_scale.unsqueeze(0), free * kept.sqrt()])
         return GaussMarkovPath(mean, kept * out.memory, deviation, grid)
-
-    def forward(self, observations: Observations, n_series: int | None = None) -> Tensor:
-        """Sample site ``z``: paths on the model's grid, ``(*particles, series, point, dim)``."""
-        path = self.path(observations)
-        with series_plate(observations, n_series), poutine.scale(scale=self.model.annealing):
-            return pyro.sample("z", path)

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import pyro
 import pyro.distributions as dist
-from pyro import poutine
-from torch import Tensor
 
-from pyro_langevin.guides.amortised import AmortisedGuide
-from pyro_langevin.model import series_plate
+from pyro_langevin.guides.amortised import MessageGuide
 from pyro_langevin.observations import Observations
 from pyro_langevin.paths import Messages, SteeredPath
 
 
-class SteeredGuide(AmortisedGuide):
+class SteeredGuide(MessageGuide):
     """Posterior whose steps are the prior's own transitions times Gaussian messages.
 
     Contains the prior (silent messages) and the exact posterior of linear-Gaussian problems. Its noise and its
@@ -29,9 +25,3 @@ class SteeredGuide(AmortisedGuide):
         unit = self.noise_unit(observations, grid)
         messages = Messages(out.centre, out.root / unit.unsqueeze(-1))
         return SteeredPath(self.model.dynamics, first, grid, messages)
-
-    def forward(self, observations: Observations, n_series: int | None = None) -> Tensor:
-        """Sample site ``z``: paths on the model's grid, ``(*particles, series, point, dim)``."""
-        path = self.path(observations)
-        with series_plate(observations, n_series), poutine.scale(scale=self.model.annealing):
-            return pyro.sample("z", path)
