@@ -1,7 +1,17 @@
 """Latent Langevin processes with learned potentials as Pyro priors: states, occupancy and kinetics of noisy series."""
 
 from pyro_langevin.diagnostics import audit, dwell_times, kinetics_table, occupancy, summary, summary_record
-from pyro_langevin.dynamics import EulerMaruyama, LocalLinearization, Overdamped
+from pyro_langevin.dynamics import (
+    AdditiveNoise,
+    EulerMaruyama,
+    GeometricNoise,
+    ItoDiffusion,
+    LinearNoise,
+    LocalLinearization,
+    NoPotentialError,
+    Overdamped,
+    to_torchsde,
+)
 from pyro_langevin.emissions import GaussianEmission
 from pyro_langevin.encoders import RecurrentEncoder
 from pyro_langevin.grid_filter import StateGrid, grid_log_evidence
@@ -20,24 +30,30 @@ from pyro_langevin.potentials import (
     QuadraticPotential,
 )
 from pyro_langevin.report import write_report
+from pyro_langevin.simulation import simulate
 from pyro_langevin.tables import read_table
 from pyro_langevin.time_grid import TimeGrid
 from pyro_langevin.training import CheckpointError, FitResult, TrainingError, fit
 
 __all__ = [
+    "AdditiveNoise",
     "CheckpointError",
     "EulerMaruyama",
     "FitResult",
     "GaussMarkovGuide",
     "GaussMarkovPath",
     "GaussianEmission",
+    "GeometricNoise",
+    "ItoDiffusion",
     "LangevinModel",
     "LangevinPath",
+    "LinearNoise",
     "LocalLinearization",
     "Messages",
     "MixtureInitial",
     "MixturePotential",
     "NeuralPotential",
+    "NoPotentialError",
     "ObservationError",
     "Observations",
     "Overdamped",
@@ -65,7 +81,9 @@ __all__ = [
     "posterior",
     "read_table",
     "save_draws",
+    "simulate",
     "summary",
     "summary_record",
+    "to_torchsde",
     "write_report",
 ]

@@ -8,7 +8,7 @@ from pyro import poutine
 from pyro.nn import PyroModule
 from torch import Tensor
 
-from pyro_langevin.dynamics import Overdamped
+from pyro_langevin.dynamics import ItoDiffusion, Overdamped
 from pyro_langevin.emissions import GaussianEmission
 from pyro_langevin.initial import MixtureInitial
 from pyro_langevin.observations import Observations
@@ -20,7 +20,7 @@ class LangevinModel(PyroModule):
     """Pyro model: independent series, each a Langevin path ``z`` seen through an emission ``y``.
 
     Args:
-        dynamics: Prior dynamics with the learned potential.
+        dynamics: Prior dynamics, with a learned potential or another drift.
         emission: Distribution of the observations given the states at their times.
         initial: Callable that gives the distribution of a first state; a learned Gaussian mixture when
             omitted.
@@ -34,7 +34,7 @@ class LangevinModel(PyroModule):
 
     def __init__(
         self,
-        dynamics: Overdamped,
+        dynamics: Overdamped | ItoDiffusion,
         emission: GaussianEmission,
         *,
         initial: MixtureInitial | None = None,
@@ -53,7 +53,7 @@ class LangevinModel(PyroModule):
         self.annealing = 1.0
 
     def initialise(self, observations: Observations) -> Tensor:
-        """Start emission, potential and first state from the data.
+        """Start emission, dynamics and first state from the data.
 
         Returns:
             Map ``(latent_dim, obs_dim)`` from centred values to latent scores, for the guide's start.
@@ -63,9 +63,8 @@ class LangevinModel(PyroModule):
         complete = observations.mask.all(-1)
         values = observations.values[complete] if bool(complete.any()) else observations.values.flatten(0, 1)
         points = (values - values.mean(0)) @ scores.mT
-        self.dynamics.potential.initialise(points)
+        self.dynamics.initialise(_diffusion_scale(observations, scores), points)
         self.initial.initialise(points)
-        self.dynamics.initialise(_diffusion_scale(observations, scores))
         return scores
 
     def grid(self, observations: Observations) -> TimeGrid:

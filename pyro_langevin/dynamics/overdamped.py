@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import torch
-from pyro.nn import PyroModule, PyroParam
+from pyro.nn import PyroModule
 from torch import Tensor
-from torch.distributions import constraints
 
+from pyro_langevin.dynamics.coefficient import checked_coefficient, learned_coefficient
 from pyro_langevin.dynamics.local_linearization import LocalLinearization
 from pyro_langevin.dynamics.transition import Transition
 from pyro_langevin.potentials.base import Energy, Potential
@@ -37,6 +37,7 @@ class Overdamped(PyroModule):
         scheme: The discretisation, :class:`LocalLinearization` by default.
     """
 
+    has_potential = True
     friction: Tensor
     temperature: Tensor
 
@@ -56,12 +57,10 @@ class Overdamped(PyroModule):
             )
         self.potential = potential
         self.scheme = LocalLinearization() if scheme is None else scheme
-        _check_positive("temperature", temperature)
-        _check_positive("friction", friction)
         self.learns_friction = friction is None
-        learned = PyroParam(torch.ones(()), constraint=constraints.positive)
-        self.friction = learned if friction is None else _as_tensor(friction)  # type: ignore[assignment]
-        self.temperature = _as_tensor(temperature)  # type: ignore[assignment]
+        held = learned_coefficient() if friction is None else checked_coefficient("Overdamped", "friction", friction)
+        self.friction = held  # type: ignore[assignment]
+        self.temperature = checked_coefficient("Overdamped", "temperature", temperature)  # type: ignore[assignment]
 
     @property
     def dim(self) -> int:
@@ -74,8 +73,15 @@ class Overdamped(PyroModule):
         return self.temperature / self.friction
 
     @torch.no_grad()
-    def initialise(self, diffusion: float) -> None:
-        """Start a learned friction so that the diffusion has this value; a given friction is kept."""
+    def initialise(self, diffusion: float, points: Tensor | None = None) -> None:
+        """Start a learned friction so that the diffusion has this value; a given friction is kept.
+
+        Args:
+            diffusion: In latent units squared per time.
+            points: Sample of states ``(n, dim)`` to start the potential from; it is kept when omitted.
+        """
+        if points is not None:
+            self.potential.initialise(points)
         if self.learns_friction:
             self.friction = torch.as_tensor(self.temperature) / diffusion
 
@@ -112,17 +118,19 @@ class OverdampedDynamics:
         """Diffusion ``temperature / friction``."""
         return self.temperature / self.friction
 
+    @property
+    def additive(self) -> bool:
+        """Whether the noise is the same at all states: it is."""
+        return True
+
+    def drift(self, z: Tensor) -> Tensor:
+        """Force over friction at ``z``, ``(*batch, dim)``."""
+        return -self.energy.gradient(z) / self.friction
+
+    def noise_scale(self, z: Tensor) -> Tensor:
+        """Amplitude ``sqrt(2 D)`` of the noise at ``z``, ``(*batch, dim)``."""
+        return (2.0 * self.diffusion).sqrt().expand_as(z)
+
     def transition(self, z: Tensor, step: Tensor) -> Transition:
         """Gaussian transition from ``z`` ``(*batch, dim)`` over ``step`` (broadcastable to ``(*batch, 1)``)."""
         return self.scheme.transition(self, z, step)
-
-
-def _as_tensor(value: object) -> object:
-    """Numbers become tensors; parameters, samples and tensors are kept."""
-    return torch.tensor(float(value)) if isinstance(value, (int, float)) else value
-
-
-def _check_positive(name: str, value: object) -> None:
-    numeric = isinstance(value, (int, float)) or (isinstance(value, Tensor) and not value.requires_grad)
-    if numeric and not bool((torch.as_tensor(value) > 0).all()):
-        raise ValueError(f"Overdamped: {name} must be positive, got {value}")

@@ -2,6 +2,7 @@
 
 from pyro_langevin.paths.gauss_markov import GaussMarkovPath
 from pyro_langevin.paths.langevin import LangevinPath
+from pyro_langevin.paths.shared_diffusion import require_shared_diffusion
 from pyro_langevin.paths.steered import Messages, SteeredPath
 
-__all__ = ["GaussMarkovPath", "LangevinPath", "Messages", "SteeredPath"]
+__all__ = ["GaussMarkovPath", "LangevinPath", "Messages", "SteeredPath", "require_shared_diffusion"]

@@ -16,6 +16,7 @@ from pyro_langevin.dynamics.small_matrices import inverse_root, matvec, transpos
 from pyro_langevin.dynamics.transition import Transition
 from pyro_langevin.paths.clock import pad_batch
 from pyro_langevin.paths.langevin import LOG_2PI, Dynamics, LangevinPath
+from pyro_langevin.paths.shared_diffusion import require_shared_diffusion
 from pyro_langevin.time_grid import TimeGrid
 
 
@@ -280,8 +281,16 @@ class _ChainRule(torch.autograd.Function):
 
 @register_kl(SteeredPath, LangevinPath)
 def _kl_steered_prior(posterior: SteeredPath, prior: LangevinPath) -> Tensor:
-    """Path divergence along the posterior's last sample: unbiased, for ``TraceMeanField_ELBO``."""
-    if posterior._along is None or posterior.source is not prior.source or isinstance(prior, SteeredPath):
+    """Path divergence along the posterior's last sample: unbiased, for ``TraceMeanField_ELBO``.
+
+    Raises:
+        ValueError: If the paths do not share their diffusion.
+    """
+    if posterior.source is not prior.source:
+        step = posterior.clock.steps.min()
+        require_shared_diffusion(posterior.dynamics, prior.dynamics, posterior.initial.mean, step)
+        raise NotImplementedError  # other drift, same noise: the ratio of densities stays right
+    if posterior._along is None or isinstance(prior, SteeredPath):
         raise NotImplementedError
     value, along = posterior._along
     first = value[..., 0, :]

@@ -88,7 +88,7 @@ def plan(steps: int, learning_rate: float, *, exact: bool) -> list[Phase]:
 
 def can_be_exact(model: LangevinModel) -> bool:
     """Whether the model's evidence can be had without a guide."""
-    return model.dynamics.dim == 1
+    return model.dynamics.has_potential and model.dynamics.dim == 1
 
 
 def training_windows(
