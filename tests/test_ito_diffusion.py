@@ -368,7 +368,7 @@ def test_the_turning_of_a_process_is_learned() -> None:
     network = nn.Linear(2, 2, bias=False)
     model = pl.LangevinModel(ItoDiffusion(network, 2), pl.GaussianEmission(2, 3), max_step=step)
     guide = pl.SteeredGuide(model, pl.RecurrentEncoder(3, hidden=32))
-    pl.fit(model, guide, data, steps=250, progress=False)
+    pl.fit(model, guide, data, steps=400, learning_rate=2e-2, progress=False)
     factor = 1.0 + step * torch.linalg.eigvals(network.weight.detach().double())  # of one Euler step
     found, exact = factor.log() / step, torch.linalg.eigvals(TURN)
     assert float(found.imag.max()) == pytest.approx(float(exact.imag.max()), rel=0.05)

@@ -26,6 +26,7 @@ from pyro_langevin.dynamics.torchsde_form import ReadsAsIto
 from pyro_langevin.potentials import NeuralPotential, QuadraticPotential
 from pyro_langevin.potentials.analytic import DoubleWell, TripleWell
 from pyro_langevin.simulation import simulate
+from pyro_langevin.time_grid import TimeGrid
 
 ALLOWED_ERRORS = 5.0
 
@@ -66,6 +67,20 @@ def test_our_euler_chain_is_torchsdes_on_the_same_brownian_motion(build: Callabl
             noise = brownian(ts[k], ts[k + 1]) / math.sqrt(step)
             z = EulerMaruyama().transition(once, z, torch.tensor([step])).apply(noise)
     torch.testing.assert_close(z, theirs[-1], rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("scheme", [EulerMaruyama(), LocalLinearization(), None])
+def test_simulated_paths_are_the_chain_on_the_grid(scheme: EulerMaruyama | LocalLinearization | None) -> None:
+    dynamics = Overdamped(DoubleWell(), friction=1.0)  # its own scheme is the linearization
+    times, start = torch.tensor([1.0, 1.07, 1.3]), torch.tensor([[0.8], [-0.4]])
+    torch.manual_seed(1)
+    found = simulate(dynamics, times, initial=start, max_step=0.03, method=scheme, n_paths=2)
+    torch.manual_seed(1)
+    grid, states = TimeGrid(times, max_step=0.03), [start]
+    for step in grid.steps:
+        transition = (scheme or LocalLinearization()).transition(dynamics.read(), states[-1], step[None])
+        states.append(transition.apply(torch.randn(2, 1)))
+    torch.testing.assert_close(found, torch.stack(states, 1)[:, grid.observed_index])
 
 
 def moments(paths: Tensor) -> tuple[Tensor, Tensor]:

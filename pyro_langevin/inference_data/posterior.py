@@ -54,7 +54,6 @@ def posterior(
         NoPotentialError: If the prior's drift has no potential.
         ValueError: If the observations do not fit the model, or no draws are asked for.
     """
-    _ = result.model.dynamics.potential  # refuses a prior that has none, before the draws
     if draws is None:
         grid, dim = result.model.grid(observations), result.model.dynamics.dim
         draws = min(100, max(5, _NUMBERS // (observations.n_series * grid.n_points * dim)))
