@@ -1,7 +1,14 @@
 """Latent Langevin processes with learned potentials as Pyro priors: states, occupancy and kinetics of noisy series."""
 
 from pyro_langevin.diagnostics import audit, dwell_times, kinetics_table, occupancy, summary, summary_record
-from pyro_langevin.dynamics import EulerMaruyama, LocalLinearization, Overdamped
+from pyro_langevin.dynamics import (
+    OBABO,
+    EulerMaruyama,
+    LocalLinearization,
+    Overdamped,
+    PhaseSpaceLinearization,
+    Underdamped,
+)
 from pyro_langevin.emissions import GaussianEmission
 from pyro_langevin.encoders import RecurrentEncoder
 from pyro_langevin.grid_filter import StateGrid, grid_log_evidence
@@ -11,7 +18,7 @@ from pyro_langevin.initial import MixtureInitial
 from pyro_langevin.landscape import find_landscape
 from pyro_langevin.model import LangevinModel
 from pyro_langevin.observations import ObservationError, Observations
-from pyro_langevin.paths import GaussMarkovPath, LangevinPath, Messages, SteeredPath
+from pyro_langevin.paths import DenseGaussMarkovPath, GaussMarkovPath, LangevinPath, Messages, SteeredPath
 from pyro_langevin.plots import plot_data, plot_dwell_survival, plot_landscape, plot_loss, plot_occupancy
 from pyro_langevin.potentials import (
     MixturePotential,
@@ -25,7 +32,9 @@ from pyro_langevin.time_grid import TimeGrid
 from pyro_langevin.training import CheckpointError, FitResult, TrainingError, fit
 
 __all__ = [
+    "OBABO",
     "CheckpointError",
+    "DenseGaussMarkovPath",
     "EulerMaruyama",
     "FitResult",
     "GaussMarkovGuide",
@@ -41,6 +50,7 @@ __all__ = [
     "ObservationError",
     "Observations",
     "Overdamped",
+    "PhaseSpaceLinearization",
     "Potential",
     "QuadraticPotential",
     "RecurrentEncoder",
@@ -49,6 +59,7 @@ __all__ = [
     "StateGrid",
     "TimeGrid",
     "TrainingError",
+    "Underdamped",
     "audit",
     "dwell_times",
     "find_landscape",

@@ -1,8 +1,25 @@
-"""Langevin dynamics and the schemes that turn them into Gaussian transitions."""
+"""Langevin dynamics and the schemes that turn them into transitions with a density."""
 
 from pyro_langevin.dynamics.euler_maruyama import EulerMaruyama
+from pyro_langevin.dynamics.kicked_transition import KickedTransition
 from pyro_langevin.dynamics.local_linearization import LocalLinearization
+from pyro_langevin.dynamics.obabo import OBABO
 from pyro_langevin.dynamics.overdamped import Overdamped, OverdampedDynamics, Scheme
+from pyro_langevin.dynamics.phase_linearization import PhaseSpaceLinearization
 from pyro_langevin.dynamics.transition import Transition
+from pyro_langevin.dynamics.underdamped import PhaseSpaceScheme, Underdamped, UnderdampedDynamics
 
-__all__ = ["EulerMaruyama", "LocalLinearization", "Overdamped", "OverdampedDynamics", "Scheme", "Transition"]
+__all__ = [
+    "OBABO",
+    "EulerMaruyama",
+    "KickedTransition",
+    "LocalLinearization",
+    "Overdamped",
+    "OverdampedDynamics",
+    "PhaseSpaceLinearization",
+    "PhaseSpaceScheme",
+    "Scheme",
+    "Transition",
+    "Underdamped",
+    "UnderdampedDynamics",
+]

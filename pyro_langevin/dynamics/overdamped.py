@@ -10,6 +10,7 @@ from pyro.nn import PyroModule, PyroParam
 from torch import Tensor
 from torch.distributions import constraints
 
+from pyro_langevin.dynamics.constants import as_tensor, check_positive
 from pyro_langevin.dynamics.local_linearization import LocalLinearization
 from pyro_langevin.dynamics.transition import Transition
 from pyro_langevin.potentials.base import Energy, Potential
@@ -56,12 +57,12 @@ class Overdamped(PyroModule):
             )
         self.potential = potential
         self.scheme = LocalLinearization() if scheme is None else scheme
-        _check_positive("temperature", temperature)
-        _check_positive("friction", friction)
+        check_positive("Overdamped", "temperature", temperature)
+        check_positive("Overdamped", "friction", friction)
         self.learns_friction = friction is None
         learned = PyroParam(torch.ones(()), constraint=constraints.positive)
-        self.friction = learned if friction is None else _as_tensor(friction)  # type: ignore[assignment]
-        self.temperature = _as_tensor(temperature)  # type: ignore[assignment]
+        self.friction = learned if friction is None else as_tensor(friction)  # type: ignore[assignment]
+        self.temperature = as_tensor(temperature)  # type: ignore[assignment]
 
     @property
     def dim(self) -> int:
@@ -69,9 +70,22 @@ class Overdamped(PyroModule):
         return self.potential.dim
 
     @property
+    def position_dim(self) -> int:
+        """Dimension of the position: here the whole state."""
+        return self.potential.dim
+
+    @property
     def diffusion(self) -> Tensor:
         """Diffusion ``temperature / friction``, scalar or ``(dim,)``, in latent units squared per time."""
         return self.temperature / self.friction
+
+    def momentum_deviation(self) -> Tensor:
+        """Standard deviation of each momentum in equilibrium: there is none, ``(0,)``."""
+        return torch.as_tensor(self.temperature).new_zeros(0)
+
+    def reported(self) -> dict[str, Tensor]:
+        """The constants that a fit reports, scalar or one a dimension of the position."""
+        return {"diffusion": self.diffusion}
 
     @torch.no_grad()
     def initialise(self, diffusion: float) -> None:
@@ -108,6 +122,11 @@ class OverdampedDynamics:
     scheme: Scheme
 
     @property
+    def position_dim(self) -> int:
+        """Dimension of the position: here the whole state."""
+        return self.dim
+
+    @property
     def diffusion(self) -> Tensor:
         """Diffusion ``temperature / friction``."""
         return self.temperature / self.friction
@@ -115,14 +134,3 @@ class OverdampedDynamics:
     def transition(self, z: Tensor, step: Tensor) -> Transition:
         """Gaussian transition from ``z`` ``(*batch, dim)`` over ``step`` (broadcastable to ``(*batch, 1)``)."""
         return self.scheme.transition(self, z, step)
-
-
-def _as_tensor(value: object) -> object:
-    """Numbers become tensors; parameters, samples and tensors are kept."""
-    return torch.tensor(float(value)) if isinstance(value, (int, float)) else value
-
-
-def _check_positive(name: str, value: object) -> None:
-    numeric = isinstance(value, (int, float)) or (isinstance(value, Tensor) and not value.requires_grad)
-    if numeric and not bool((torch.as_tensor(value) > 0).all()):
-        raise ValueError(f"Overdamped: {name} must be positive, got {value}")

@@ -87,8 +87,8 @@ def plan(steps: int, learning_rate: float, *, exact: bool) -> list[Phase]:
 
 
 def can_be_exact(model: LangevinModel) -> bool:
-    """Whether the model's evidence can be had without a guide."""
-    return model.dynamics.dim == 1
+    """Whether the model's evidence can be had without a guide: one overdamped dimension."""
+    return model.dynamics.dim == model.dynamics.position_dim == 1
 
 
 def training_windows(
