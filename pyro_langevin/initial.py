@@ -42,10 +42,8 @@ class MixtureInitial(PyroModule):
         self.logits.copy_(weights.clamp_min(1e-3).log())
 
     def forward(self) -> MixtureSameFamily:
-        centres, widths = self.centres, self.log_widths.exp()
-        if self.momentum_deviation is not None:
-            momentum = self.momentum_deviation().expand(len(centres), -1)
-            centres = torch.cat([centres, torch.zeros_like(momentum)], -1)
-            widths = torch.cat([widths, momentum], -1)
-        components = Normal(centres, widths).to_event(1)
+        momentum = self.centres.new_zeros(0) if self.momentum_deviation is None else self.momentum_deviation()
+        momentum = momentum.to(self.centres).expand(len(self.centres), -1)
+        centres = torch.cat([self.centres, torch.zeros_like(momentum)], -1)
+        components = Normal(centres, torch.cat([self.log_widths.exp(), momentum], -1)).to_event(1)
         return MixtureSameFamily(Categorical(logits=self.logits), components)

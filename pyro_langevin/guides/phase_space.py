@@ -104,9 +104,9 @@ class PhaseSpaceFrame:
         """The head's root, in units of what observations tell, on position and momentum."""
         ahead = (1.0 - grid.fraction.to(gap)).movedim(-1, 0).unsqueeze(-1) * gap
         now, then = self._flight(ahead), self._flight(ahead + gap)
-        place = (self.noise.square() + self._spread(ahead).square()).sqrt().expand_as(out.centre[..., : self.size])
+        place = (self.noise.square() + self._gained(ahead)).sqrt().expand_as(out.centre[..., : self.size])
         # the observation after the next one, given the next
-        speed = (2.0 * self.noise.square() + self._spread(ahead + gap).square()).sqrt() / (then - now)
+        speed = (2.0 * self.noise.square() + self._gained(ahead + gap)).sqrt() / (then - now)
         unit = torch.cat([place, speed.expand_as(place)], -1)
         upper, lower = (out.root / _START / unit.unsqueeze(-1)).split(self.size, -2)
         return torch.cat([upper, lower + now.unsqueeze(-1) * upper], -2)
@@ -116,11 +116,11 @@ class PhaseSpaceFrame:
         friction = self.read.friction
         return -torch.expm1(-friction * time) / (friction * self.read.mass)
 
-    def _spread(self, time: Tensor) -> Tensor:
-        """Standard deviation of a free position after a time, from a known state; exact at both ends, to 2 % between."""
+    def _gained(self, time: Tensor) -> Tensor:
+        """Variance of a free position after a time, from a known state; an interpolation of both ends."""
         x = self.read.friction * time
         reduced = x * (x.square() / 3.0) / (1.0 + 0.75 * x + x.square() / 3.0)
-        return (2.0 * self.read.temperature / (self.read.mass * self.read.friction.square()) * reduced).sqrt()
+        return 2.0 * self.read.temperature / (self.read.mass * self.read.friction.square()) * reduced
 
 
 @dataclass(frozen=True, eq=False)
