@@ -2,6 +2,7 @@
 
 from pyro_langevin.diagnostics import audit, dwell_times, kinetics_table, occupancy, summary, summary_record
 from pyro_langevin.dynamics import (
+    OBABO,
     AdditiveNoise,
     EulerMaruyama,
     GeometricNoise,
@@ -10,6 +11,8 @@ from pyro_langevin.dynamics import (
     LocalLinearization,
     NoPotentialError,
     Overdamped,
+    PhaseSpaceLinearization,
+    Underdamped,
     to_torchsde,
 )
 from pyro_langevin.emissions import GaussianEmission
@@ -21,7 +24,7 @@ from pyro_langevin.initial import MixtureInitial
 from pyro_langevin.landscape import find_landscape
 from pyro_langevin.model import LangevinModel
 from pyro_langevin.observations import ObservationError, Observations
-from pyro_langevin.paths import GaussMarkovPath, LangevinPath, Messages, SteeredPath
+from pyro_langevin.paths import DenseGaussMarkovPath, GaussMarkovPath, LangevinPath, Messages, SteeredPath
 from pyro_langevin.plots import plot_data, plot_dwell_survival, plot_landscape, plot_loss, plot_occupancy
 from pyro_langevin.potentials import (
     MixturePotential,
@@ -37,7 +40,9 @@ from pyro_langevin.training import CheckpointError, FitResult, TrainingError, fi
 
 __all__ = [
     "AdditiveNoise",
+    "OBABO",
     "CheckpointError",
+    "DenseGaussMarkovPath",
     "EulerMaruyama",
     "FitResult",
     "GaussMarkovGuide",
@@ -57,6 +62,7 @@ __all__ = [
     "ObservationError",
     "Observations",
     "Overdamped",
+    "PhaseSpaceLinearization",
     "Potential",
     "QuadraticPotential",
     "RecurrentEncoder",
@@ -65,6 +71,7 @@ __all__ = [
     "StateGrid",
     "TimeGrid",
     "TrainingError",
+    "Underdamped",
     "audit",
     "dwell_times",
     "find_landscape",

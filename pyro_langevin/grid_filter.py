@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from pyro_langevin.dynamics import OverdampedDynamics
+from pyro_langevin.dynamics import OverdampedDynamics, UnderdampedDynamics
 from pyro_langevin.model import LangevinModel
 from pyro_langevin.observations import Observations
 
@@ -58,8 +58,14 @@ class Propagator:
     modes: Tensor
 
     @classmethod
-    def of(cls, dynamics: OverdampedDynamics, grid: StateGrid) -> Propagator:
-        """Finite-volume generator of overdamped dynamics with reflecting ends, second order in the spacing."""
+    def of(cls, dynamics: OverdampedDynamics | UnderdampedDynamics, grid: StateGrid) -> Propagator:
+        """Finite-volume generator of overdamped dynamics with reflecting ends, second order in the spacing.
+
+        Raises:
+            ValueError: If the dynamics are underdamped.
+        """
+        if not isinstance(dynamics, OverdampedDynamics):
+            raise ValueError(f"exact evidence: expected overdamped dynamics, got {type(dynamics).__name__}")
         points = grid.points.to(dynamics.friction.device)
         energy = dynamics.energy.energy(points.to(dynamics.friction).unsqueeze(-1)).double()
         energy = ((energy - energy.min()) / dynamics.temperature.double()).clamp_max(_HIGHEST_ENERGY)

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from pyro_langevin.dynamics import AdditiveNoise, ItoDiffusion, to_torchsde
 from pyro_langevin.paths import LangevinPath, Messages, SteeredPath
-from pyro_langevin.paths.steered import Tilt
+from pyro_langevin.paths.tilt import Tilt
 
 ALLOWED_ERRORS = 5.0
 NOISE, SEEN = 0.6, 1.3

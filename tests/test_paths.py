@@ -19,7 +19,7 @@ from torch.distributions import Distribution, Independent, constraints, kl_diver
 
 from pyro_langevin.dynamics import EulerMaruyama, LocalLinearization, Overdamped, Scheme
 from pyro_langevin.paths import GaussMarkovPath, LangevinPath, Messages, SteeredPath
-from pyro_langevin.paths.steered import Tilt
+from pyro_langevin.paths.tilt import Tilt
 from pyro_langevin.potentials import NeuralPotential, Potential, QuadraticPotential
 from pyro_langevin.potentials.analytic import DoubleWell
 from pyro_langevin.time_grid import TimeGrid

@@ -20,6 +20,7 @@ from pyro_langevin.dynamics import (
     LinearNoise,
     LocalLinearization,
     Overdamped,
+    Underdamped,
     to_torchsde,
 )
 from pyro_langevin.dynamics.torchsde_form import ReadsAsIto
@@ -48,6 +49,7 @@ DYNAMICS: dict[str, Callable[[], ReadsAsIto]] = {
     "overdamped": lambda: Overdamped(TripleWell(), friction=torch.tensor([0.5, 2.0]), scheme=EulerMaruyama()),
     "additive": lambda: ItoDiffusion(swirl, 2, noise=AdditiveNoise(torch.tensor([0.3, 0.7]))),
     "linear": lambda: ItoDiffusion(swirl, 2, noise=LinearNoise(0.4)),
+    "underdamped": lambda: Underdamped(DoubleWell(1.0), friction=0.8, mass=1.5, temperature=0.7),
     "geometric": lambda: ItoDiffusion(lambda x: 1.0 - x, 2, noise=GeometricNoise(0.5)),
 }
 every_dynamics = pytest.mark.parametrize("build", DYNAMICS.values(), ids=DYNAMICS.keys())

@@ -109,6 +109,14 @@ class ItoDiffusion(PyroModule):
         """Diffusion at a state of typical size, scalar or ``(dim,)``, in state units squared per time."""
         return self.noise.diffusion
 
+    def momentum_deviation(self) -> Tensor:
+        """Standard deviation of each momentum in equilibrium: there is none, ``(0,)``."""
+        return self.noise.size.new_zeros(0)
+
+    def reported(self) -> dict[str, Tensor]:
+        """The constants that a fit reports, scalar or one a dimension of the position."""
+        return {"diffusion": self.diffusion}
+
     def initialise(self, diffusion: float, points: Tensor | None = None) -> None:
         """Start a learned noise so that the diffusion has this value, at the size that a sample of states has."""
         self.noise.initialise(diffusion, points)
@@ -144,6 +152,11 @@ class ItoDynamics:
     energy = _needs_a_potential("potential")
     friction = _needs_a_potential("friction")
     temperature = _needs_a_potential("temperature")
+
+    @property
+    def position_dim(self) -> int:
+        """Number of the state's coordinates that an emission sees: all of them."""
+        return self.dim
 
     @property
     def additive(self) -> bool:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
-from pyro.nn import PyroModule
+from pyro.nn import PyroModule, PyroParam
 from torch import Tensor
+from torch.distributions import constraints
 
-from pyro_langevin.dynamics.coefficient import checked_coefficient, learned_coefficient
+from pyro_langevin.dynamics.constants import as_tensor, check_positive
 
 _SMALLEST_STATE = 1e-6
 
@@ -31,8 +32,9 @@ class Noise(PyroModule):
     def __init__(self, scale: object | None = None) -> None:
         super().__init__()
         self.learns_scale = scale is None
-        held = learned_coefficient() if scale is None else checked_coefficient(type(self).__name__, "scale", scale)
-        self.scale = held  # type: ignore[assignment]
+        check_positive(type(self).__name__, "scale", scale)
+        learned = PyroParam(torch.ones(()), constraint=constraints.positive)
+        self.scale = learned if scale is None else as_tensor(scale)  # type: ignore[assignment]
         self.register_buffer("size", torch.ones(()))
 
     def amplitude(self, z: Tensor, scale: Tensor) -> Tensor:

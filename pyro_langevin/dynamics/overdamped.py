@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import torch
-from pyro.nn import PyroModule
+from pyro.nn import PyroModule, PyroParam
 from torch import Tensor
+from torch.distributions import constraints
 
-from pyro_langevin.dynamics.coefficient import checked_coefficient, learned_coefficient
+from pyro_langevin.dynamics.constants import as_tensor, check_positive
 from pyro_langevin.dynamics.local_linearization import LocalLinearization
 from pyro_langevin.dynamics.transition import Transition
 from pyro_langevin.potentials.base import Energy, Potential
@@ -57,10 +58,12 @@ class Overdamped(PyroModule):
             )
         self.potential = potential
         self.scheme = LocalLinearization() if scheme is None else scheme
+        check_positive("Overdamped", "temperature", temperature)
+        check_positive("Overdamped", "friction", friction)
         self.learns_friction = friction is None
-        held = learned_coefficient() if friction is None else checked_coefficient("Overdamped", "friction", friction)
-        self.friction = held  # type: ignore[assignment]
-        self.temperature = checked_coefficient("Overdamped", "temperature", temperature)  # type: ignore[assignment]
+        learned = PyroParam(torch.ones(()), constraint=constraints.positive)
+        self.friction = learned if friction is None else as_tensor(friction)  # type: ignore[assignment]
+        self.temperature = as_tensor(temperature)  # type: ignore[assignment]
 
     @property
     def dim(self) -> int:
@@ -68,9 +71,22 @@ class Overdamped(PyroModule):
         return self.potential.dim
 
     @property
+    def position_dim(self) -> int:
+        """Dimension of the position: here the whole state."""
+        return self.potential.dim
+
+    @property
     def diffusion(self) -> Tensor:
         """Diffusion ``temperature / friction``, scalar or ``(dim,)``, in latent units squared per time."""
         return self.temperature / self.friction
+
+    def momentum_deviation(self) -> Tensor:
+        """Standard deviation of each momentum in equilibrium: there is none, ``(0,)``."""
+        return torch.as_tensor(self.temperature).new_zeros(0)
+
+    def reported(self) -> dict[str, Tensor]:
+        """The constants that a fit reports, scalar or one a dimension of the position."""
+        return {"diffusion": self.diffusion}
 
     @torch.no_grad()
     def initialise(self, diffusion: float, points: Tensor | None = None) -> None:
@@ -114,6 +130,11 @@ class OverdampedDynamics:
     scheme: Scheme
 
     @property
+    def position_dim(self) -> int:
+        """Dimension of the position: here the whole state."""
+        return self.dim
+
+    @property
     def diffusion(self) -> Tensor:
         """Diffusion ``temperature / friction``."""
         return self.temperature / self.friction
@@ -129,7 +150,7 @@ class OverdampedDynamics:
 
     def noise_scale(self, z: Tensor) -> Tensor:
         """Amplitude ``sqrt(2 D)`` of the noise at ``z``, ``(*batch, dim)``."""
-        return (2.0 * self.diffusion).sqrt().expand_as(z)
+        return (2.0 * self.diffusion).sqrt() * torch.ones_like(z)
 
     def transition(self, z: Tensor, step: Tensor) -> Transition:
         """Gaussian transition from ``z`` ``(*batch, dim)`` over ``step`` (broadcastable to ``(*batch, 1)``)."""

@@ -87,8 +87,9 @@ def plan(steps: int, learning_rate: float, *, exact: bool) -> list[Phase]:
 
 
 def can_be_exact(model: LangevinModel) -> bool:
-    """Whether the model's evidence can be had without a guide."""
-    return model.dynamics.has_potential and model.dynamics.dim == 1
+    """Whether the model's evidence can be had without a guide: one overdamped dimension in a potential."""
+    dynamics = model.dynamics
+    return dynamics.has_potential and dynamics.dim == dynamics.position_dim == 1
 
 
 def training_windows(
