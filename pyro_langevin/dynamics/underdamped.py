@@ -169,7 +169,7 @@ class UnderdampedDynamics:
         return torch.cat([momentum / self.mass, -self.energy.gradient(position) - self.friction * momentum], -1)
 
     def noise_scale(self, z: Tensor) -> Tensor:
-        """Amplitude of the noise, ``(*batch, dim)``: 0 on positions, root of ``2 friction mass temperature`` on momenta."""
+        """Amplitude of the noise, ``(*batch, dim)``: 0 on ``q``, root of ``2 friction mass temperature`` on ``p``."""
         momentum = (2.0 * self.friction * self.mass * self.temperature).sqrt()
         position, rest = torch.ones_like(z).chunk(2, -1)
         return torch.cat([0.0 * position, momentum * rest], -1)
