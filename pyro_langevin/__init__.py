@@ -1,7 +1,20 @@
 """Latent Langevin processes with learned potentials as Pyro priors: states, occupancy and kinetics of noisy series."""
 
 from pyro_langevin.diagnostics import audit, dwell_times, kinetics_table, occupancy, summary, summary_record
-from pyro_langevin.dynamics import EulerMaruyama, LocalLinearization, Overdamped
+from pyro_langevin.dynamics import (
+    OBABO,
+    AdditiveNoise,
+    EulerMaruyama,
+    GeometricNoise,
+    ItoDiffusion,
+    LinearNoise,
+    LocalLinearization,
+    NoPotentialError,
+    Overdamped,
+    PhaseSpaceLinearization,
+    Underdamped,
+    to_torchsde,
+)
 from pyro_langevin.emissions import GaussianEmission
 from pyro_langevin.encoders import Filtering, RecurrentEncoder, Smoothing, TwoSided
 from pyro_langevin.grid_filter import StateGrid, grid_log_evidence
@@ -17,6 +30,7 @@ from pyro_langevin.paths import (
     Control,
     ControlledPath,
     Controls,
+    DenseGaussMarkovPath,
     GaussMarkovPath,
     LangevinPath,
     Messages,
@@ -30,6 +44,7 @@ from pyro_langevin.potentials import (
     QuadraticPotential,
 )
 from pyro_langevin.report import write_report
+from pyro_langevin.simulation import simulate
 from pyro_langevin.tables import read_table
 from pyro_langevin.time_grid import TimeGrid
 from pyro_langevin.training import CheckpointError, FitResult, TrainingError, fit
@@ -37,38 +52,47 @@ from pyro_langevin.training import CheckpointError, FitResult, TrainingError, fi
 __all__ = [
     "Absolute",
     "Additive",
+    "AdditiveNoise",
     "CheckpointError",
     "Control",
     "ControlNetwork",
     "ControlledGuide",
     "ControlledPath",
     "Controls",
+    "DenseGaussMarkovPath",
     "EulerMaruyama",
     "Filtering",
     "FitResult",
     "GaussMarkovGuide",
     "GaussMarkovPath",
     "GaussianEmission",
+    "GeometricNoise",
+    "ItoDiffusion",
     "LangevinModel",
     "LangevinPath",
+    "LinearNoise",
     "LocalLinearization",
     "Messages",
     "MixtureInitial",
     "MixturePotential",
     "NeuralPotential",
+    "NoPotentialError",
+    "OBABO",
     "ObservationError",
     "Observations",
     "Overdamped",
+    "PhaseSpaceLinearization",
     "Potential",
     "QuadraticPotential",
     "RecurrentEncoder",
     "Smoothing",
+    "StateGrid",
     "SteeredGuide",
     "SteeredPath",
-    "StateGrid",
     "TimeGrid",
     "TrainingError",
     "TwoSided",
+    "Underdamped",
     "audit",
     "dwell_times",
     "find_landscape",
@@ -85,7 +109,9 @@ __all__ = [
     "posterior",
     "read_table",
     "save_draws",
+    "simulate",
     "summary",
     "summary_record",
+    "to_torchsde",
     "write_report",
 ]

@@ -15,16 +15,16 @@ ScalarFunction = Callable[[Tensor], Tensor]
 
 
 def matvec(matrix: Tensor, vector: Tensor) -> Tensor:
-    """Product of ``(*b, d, d)`` and ``(*b, d)``."""
+    """Product of ``(*b, m, d)`` and ``(*b, d)``."""
     if vector.shape[-1] == 1:
         return matrix[..., 0] * vector
     return (matrix * vector.unsqueeze(-2)).sum(-1)
 
 
 def transposed_matvec(matrix: Tensor, vector: Tensor) -> Tensor:
-    """Product of the transpose of ``(*b, d, d)`` and ``(*b, d)``."""
+    """Product of the transpose of ``(*b, d, m)`` and ``(*b, d)``."""
     if vector.shape[-1] == 1:
-        return matrix[..., 0] * vector
+        return matrix[..., 0, :] * vector
     return (matrix * vector.unsqueeze(-1)).sum(-2)
 
 

@@ -10,6 +10,7 @@ from pyro.nn import PyroModule
 from torch import Tensor
 
 from pyro_langevin.encoders import RecurrentEncoder
+from pyro_langevin.guides.frame import Frame, frame_of
 from pyro_langevin.guides.messages import MessageHead, StepOutputs, standardised
 from pyro_langevin.model import LangevinModel, series_plate
 from pyro_langevin.observations import Observations
@@ -65,7 +66,12 @@ class MessageGuide(AmortisedGuide):
         model: The model.
         encoder: Observations to contexts, those to come included.
         hidden: Width of the message head.
+
+    Attributes:
+        noise: Standard deviation of one observation in latent units, as estimated at the start.
     """
+
+    noise: Tensor
 
     def __init__(self, model: LangevinModel, encoder: RecurrentEncoder, *, hidden: int = 96) -> None:
         super().__init__(model, encoder)
@@ -74,28 +80,29 @@ class MessageGuide(AmortisedGuide):
                 f"{type(self).__name__}: its messages speak of the observation that a step leads to, so it cannot "
                 "filter; give its encoder direction=TwoSided() or Smoothing(), or filter with a ControlledGuide"
             )
+        self.register_buffer("noise", torch.ones(()))
         self.head = MessageHead(encoder.context_dim, model.dynamics.dim, encoder.obs_dim, hidden)
 
     def initialise(self, observations: Observations, scores: Tensor) -> None:
         super().initialise(observations, scores)
         noise = (scores * self.model.emission.noise.detach()).square().sum(-1).sqrt().mean()
-        diffusion = torch.as_tensor(self.model.dynamics.diffusion).detach().mean()
-        free = (2.0 * diffusion * observations.typical_gap).sqrt()
-        self.head.initialise(scores * self.encoder.scale, float(free / noise))
+        self.noise.copy_(noise)
+        strength = self.frame.strength(observations.typical_gap, float(noise))
+        self.head.initialise(scores * self.encoder.scale, strength)
+
+    @property
+    def frame(self) -> Frame:
+        """How what the head says is read for the model's dynamics, with their present parameters."""
+        return frame_of(self.model.dynamics, self.noise)
 
     def share(self, other: AmortisedGuide) -> None:
         """Take over encoder and, where it has one, message head of another guide, whose training then goes on here."""
         super().share(other)
         if isinstance(other, MessageGuide):
             self.head = other.head
+            self.noise.copy_(other.noise)
 
     def outputs(self, observations: Observations, grid: TimeGrid) -> StepOutputs:
         """Encoder and head, read on a grid."""
         values = standardised(observations, self.encoder.shift, self.encoder.scale)
         return self.head(values, self.encoder(observations), grid)
-
-    def noise_unit(self, observations: Observations, grid: TimeGrid) -> Tensor:
-        """Free diffusion over the interval of each step, ``sqrt(2 D gap)``, ``(n_steps, series, 1 or dim)``."""
-        diffusion = torch.as_tensor(self.model.dynamics.diffusion)
-        gaps = observations.times.diff(dim=-1).gather(-1, grid.interval).movedim(-1, 0)
-        return (2.0 * diffusion * gaps.to(observations.values).unsqueeze(-1)).sqrt()

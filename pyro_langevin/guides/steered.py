@@ -6,7 +6,7 @@ import pyro.distributions as dist
 
 from pyro_langevin.guides.amortised import MessageGuide
 from pyro_langevin.observations import Observations
-from pyro_langevin.paths import Messages, SteeredPath
+from pyro_langevin.paths import SteeredPath
 
 
 class SteeredGuide(MessageGuide):
@@ -21,7 +21,7 @@ class SteeredGuide(MessageGuide):
         """Posterior paths of a batch of series, on the model's grid."""
         grid = self.model.grid(observations)
         out = self.outputs(observations, grid)
-        first = dist.Normal(out.first_loc, out.first_scale).to_event(1)
-        unit = self.noise_unit(observations, grid)
-        messages = Messages(out.centre, out.root / unit.unsqueeze(-1))
+        frame = self.frame
+        first = dist.Normal(*frame.first(out)).to_event(1)
+        messages = frame.messages(out, observations, grid)
         return SteeredPath(self.model.dynamics, first, grid, messages)

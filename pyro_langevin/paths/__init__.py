@@ -2,9 +2,11 @@
 
 from pyro_langevin.paths.control import Control, Controls
 from pyro_langevin.paths.controlled import ControlledPath
+from pyro_langevin.paths.dense_gauss_markov import DenseGaussMarkovPath
 from pyro_langevin.paths.gauss_markov import GaussMarkovPath
 from pyro_langevin.paths.langevin import LangevinPath
 from pyro_langevin.paths.parametrisation import Absolute, Additive, Parametrisation
+from pyro_langevin.paths.shared_diffusion import require_shared_diffusion
 from pyro_langevin.paths.steered import SteeredPath
 from pyro_langevin.paths.tilt import Messages
 from pyro_langevin.paths.tilted import TiltedPath, Tilting
@@ -15,6 +17,7 @@ __all__ = [
     "Control",
     "ControlledPath",
     "Controls",
+    "DenseGaussMarkovPath",
     "GaussMarkovPath",
     "LangevinPath",
     "Messages",
@@ -22,4 +25,5 @@ __all__ = [
     "SteeredPath",
     "TiltedPath",
     "Tilting",
+    "require_shared_diffusion",
 ]

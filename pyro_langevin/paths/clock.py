@@ -52,3 +52,13 @@ def pad_batch(value: Tensor, ndim: int) -> Tensor:
     if missing <= 0:
         return value
     return value.reshape(value.shape[:1] + (1,) * missing + value.shape[1:])
+
+
+def rested(path: Tensor, mask: Tensor | None) -> Tensor:
+    """A time-leftmost path ``(time, *batch, dim)`` that rests on padding, at the last state before it."""
+    if mask is None:
+        return path
+    index = torch.arange(1, len(mask) + 1, device=mask.device).reshape(-1, *(1,) * (mask.dim() - 1))
+    reached = torch.where(mask, index, 0).cummax(0).values
+    last = torch.cat([torch.zeros_like(reached[:1]), reached])
+    return path.gather(0, last.unsqueeze(-1).expand_as(path))

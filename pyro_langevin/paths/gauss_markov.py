@@ -7,7 +7,7 @@ from pyro.distributions import TorchDistribution
 from torch import Tensor
 from torch.distributions import constraints
 
-from pyro_langevin.paths.clock import Clock, pad_batch
+from pyro_langevin.paths.clock import Clock, pad_batch, rested
 from pyro_langevin.paths.langevin import LOG_2PI
 from pyro_langevin.time_grid import TimeGrid
 
@@ -60,17 +60,7 @@ class GaussMarkovPath(TorchDistribution):
         for a, kick in zip(memory, kicks[1:], strict=True):
             residual.append(torch.addcmul(kick, a, residual[-1]))
         path = pad_batch(self.mean_path, len(shape)) + torch.stack(residual)
-        mask = self.clock.mask_for(len(shape) - 1)
-        if mask is not None:  # rest at the last state that is not padding
-            path = path.gather(0, self._last_index(mask).unsqueeze(-1).expand_as(path))
-        return path.movedim(0, -2)
-
-    @staticmethod
-    def _last_index(mask: Tensor) -> Tensor:
-        """Index of the state itself, or of the last one before the padding, ``(time, *batch)``."""
-        index = torch.arange(1, len(mask) + 1, device=mask.device).reshape(-1, *(1,) * (mask.dim() - 1))
-        reached = torch.where(mask, index, 0).cummax(0).values
-        return torch.cat([torch.zeros_like(reached[:1]), reached])
+        return rested(path, self.clock.mask_for(len(shape) - 1)).movedim(0, -2)
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Log density of paths ``(*sample, *batch_shape, time, dim)``."""

@@ -17,9 +17,12 @@ from pyro_langevin.paths.langevin import LOG_2PI
 class Messages:
     """Gaussian messages ``exp(-(z - centre)^T H (z - centre) / 2)`` on the states after each step.
 
+    They may speak of the leading coordinates alone (``size < dim``), such as the position of underdamped dynamics.
+    Where a transition is closed by a kick, they speak of the state before it.
+
     Attributes:
-        centre: ``(n_steps, *batch, dim)``, time leftmost.
-        root: ``(n_steps, *batch, dim, dim)``, any factor of the precision ``H = root @ root.T``.
+        centre: ``(n_steps, *batch, size)``, time leftmost.
+        root: ``(n_steps, *batch, size, m)``, any factor of the precision ``H = root @ root.T``.
     """
 
     centre: Tensor
@@ -56,14 +59,16 @@ class Tilt:
     @classmethod
     def of(cls, transition: Transition, messages: Messages) -> Tilt:
         """``M = 1 + L^T H L``; shift ``M^-1 L^T H (centre - mean)``; covariance ``M^-1``."""
-        pull = transition.scale.mT @ messages.root  # L^T A, with H = A A^T
-        dim = pull.shape[-1]
-        if dim == 1:
+        size = messages.centre.shape[-1]
+        pull = transition.scale[..., :size, :].mT @ messages.root  # L^T A, with H = A A^T
+        dim = pull.shape[-2]
+        if pull.shape[-2:] == (1, 1):
             precision = 1.0 + pull.square()
         else:
             precision = torch.eye(dim, dtype=pull.dtype, device=pull.device) + pull @ pull.mT
         spread, log_precision = inverse_root(precision)
-        demand = matvec(pull, transposed_matvec(messages.root, messages.centre - transition.mean))
+        offset = messages.centre - transition.mean[..., :size]
+        demand = matvec(pull, transposed_matvec(messages.root, offset))
         return cls(matvec(spread, transposed_matvec(spread, demand)), spread, log_precision)
 
     @classmethod

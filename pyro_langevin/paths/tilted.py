@@ -14,6 +14,7 @@ from torch.distributions.kl import register_kl
 from pyro_langevin.dynamics.transition import Transition
 from pyro_langevin.paths.chain_rule import chain_rule
 from pyro_langevin.paths.langevin import Dynamics, LangevinPath
+from pyro_langevin.paths.shared_diffusion import require_shared_diffusion
 from pyro_langevin.paths.tilt import Tilt
 from pyro_langevin.time_grid import TimeGrid
 
@@ -162,8 +163,16 @@ def sticking_the_landing(path: LangevinPath, value: Tensor) -> ScoreParts:
 
 @register_kl(TiltedPath, LangevinPath)
 def _kl_tilted_prior(posterior: TiltedPath, prior: LangevinPath) -> Tensor:
-    """Path divergence along the posterior's last sample: unbiased, for ``TraceMeanField_ELBO``."""
-    if posterior._along is None or posterior.source is not prior.source or isinstance(prior, TiltedPath):
+    """Path divergence along the posterior's last sample: unbiased, for ``TraceMeanField_ELBO``.
+
+    Raises:
+        ValueError: If the paths do not share their diffusion.
+    """
+    if posterior.source is not prior.source:
+        step = posterior.clock.steps.min()
+        require_shared_diffusion(posterior.dynamics, prior.dynamics, posterior.initial.mean, step)
+        raise NotImplementedError  # other drift, same noise: the ratio of densities stays right
+    if posterior._along is None or isinstance(prior, TiltedPath):
         raise NotImplementedError
     value, along = posterior._along
     first = value[..., 0, :]
