@@ -131,10 +131,11 @@ def test_guides_run_in_pyros_bounds_and_everything_is_trained(
     loss = elbo(num_particles=particles, vectorize_particles=particles > 1)(model, guide)(data)
     loss.backward()
     assert bool(torch.isfinite(loss))
+    held = {"dynamics.potential.reference.skew"} if dim == 1 else set()
     for module in (model, guide):
         for name, parameter in module.named_parameters():
             assert parameter.grad is not None and bool(torch.isfinite(parameter.grad).all()), name
-            assert bool((parameter.grad != 0).any()), name
+            assert name in held or bool((parameter.grad != 0).any()), name
 
 
 @every_guide
