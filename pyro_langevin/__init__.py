@@ -5,7 +5,7 @@ from pyro_langevin.dynamics import EulerMaruyama, LocalLinearization, Overdamped
 from pyro_langevin.emissions import GaussianEmission
 from pyro_langevin.encoders import Filtering, RecurrentEncoder, Smoothing, TwoSided
 from pyro_langevin.grid_filter import StateGrid, grid_log_evidence
-from pyro_langevin.guides import ControlledGuide, ControlNetwork, GaussMarkovGuide, SteeredGuide
+from pyro_langevin.guides import ControlledGuide, ControlNetwork, GaussMarkovGuide, JointGuide, SteeredGuide
 from pyro_langevin.inference_data import load_draws, posterior, save_draws
 from pyro_langevin.initial import MixtureInitial
 from pyro_langevin.landscape import find_landscape
@@ -21,6 +21,7 @@ from pyro_langevin.paths import (
     LangevinPath,
     Messages,
     SteeredPath,
+    prefix_condition,
 )
 from pyro_langevin.plots import plot_data, plot_dwell_survival, plot_landscape, plot_loss, plot_occupancy
 from pyro_langevin.potentials import (
@@ -29,6 +30,7 @@ from pyro_langevin.potentials import (
     Potential,
     QuadraticPotential,
 )
+from pyro_langevin.reparam import LangevinReparam
 from pyro_langevin.report import write_report
 from pyro_langevin.tables import read_table
 from pyro_langevin.time_grid import TimeGrid
@@ -49,8 +51,10 @@ __all__ = [
     "GaussMarkovGuide",
     "GaussMarkovPath",
     "GaussianEmission",
+    "JointGuide",
     "LangevinModel",
     "LangevinPath",
+    "LangevinReparam",
     "LocalLinearization",
     "Messages",
     "MixtureInitial",
@@ -83,6 +87,7 @@ __all__ = [
     "plot_loss",
     "plot_occupancy",
     "posterior",
+    "prefix_condition",
     "read_table",
     "save_draws",
     "summary",

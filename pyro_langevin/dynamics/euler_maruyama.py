@@ -28,5 +28,5 @@ class EulerMaruyama:
     def transition(self, dynamics: OverdampedDynamics, z: Tensor, step: Tensor) -> Transition:
         """Transition from ``z`` ``(*batch, dim)`` over ``step`` (broadcastable to ``(*batch, 1)``)."""
         mean = z - dynamics.energy.gradient(z) * (step / dynamics.friction)
-        deviation = (2.0 * dynamics.diffusion * step).sqrt().expand_as(z)
+        deviation = (2.0 * dynamics.diffusion * step).sqrt() * torch.ones_like(mean)
         return Transition(mean, torch.diag_embed(deviation))

@@ -13,6 +13,7 @@ from torch.distributions import constraints
 from pyro_langevin.dynamics.local_linearization import LocalLinearization
 from pyro_langevin.dynamics.transition import Transition
 from pyro_langevin.potentials.base import Energy, Potential
+from pyro_langevin.potentials.parameters import per_coordinate, refuse_unsampled
 
 
 class Scheme(Protocol):
@@ -32,8 +33,9 @@ class Overdamped(PyroModule):
     Args:
         potential: The potential ``U``.
         friction: Scalar or ``(dim,)``; float or tensor (fixed), ``PyroParam`` or ``PyroSample``. Learned when omitted,
-            one value for all dimensions.
-        temperature: k_B T in the units of ``U``, scalar.
+            one value for all dimensions. A tensor with the batch dimensions of the path, as a value sampled
+            elsewhere in a Pyro program has, is ``(*batch, 1)`` or ``(*batch, dim)``.
+        temperature: k_B T in the units of ``U``, scalar or ``(*batch, 1)``.
         scheme: The discretisation, :class:`LocalLinearization` by default.
     """
 
@@ -70,8 +72,8 @@ class Overdamped(PyroModule):
 
     @property
     def diffusion(self) -> Tensor:
-        """Diffusion ``temperature / friction``, scalar or ``(dim,)``, in latent units squared per time."""
-        return self.temperature / self.friction
+        """Diffusion ``temperature / friction``, scalar or ``(*batch, 1 or dim)``, in latent units squared per time."""
+        return per_coordinate(self, "temperature") / per_coordinate(self, "friction")
 
     @torch.no_grad()
     def initialise(self, diffusion: float) -> None:
@@ -80,8 +82,14 @@ class Overdamped(PyroModule):
             self.friction = torch.as_tensor(self.temperature) / diffusion
 
     def read(self) -> OverdampedDynamics:
-        """These dynamics with every parameter read once, as a path uses them."""
-        friction, temperature = self.friction, self.temperature
+        """These dynamics with every parameter read once, as a path uses them.
+
+        Raises:
+            RuntimeError: If there are sampled parameters (``PyroSample``) and the module that holds the dynamics is
+                not being called.
+        """
+        refuse_unsampled(self)
+        friction, temperature = per_coordinate(self, "friction"), per_coordinate(self, "temperature")
         return OverdampedDynamics(self.potential.read(), self.potential.dim, friction, temperature, self.scheme)
 
     def transition(self, z: Tensor, step: Tensor) -> Transition:
@@ -96,8 +104,8 @@ class OverdampedDynamics:
     Attributes:
         energy: The potential's energy and derivatives.
         dim: Dimension of the state.
-        friction: Scalar or ``(dim,)``.
-        temperature: Scalar.
+        friction: Scalar or ``(*batch, 1 or dim)``.
+        temperature: Scalar or ``(*batch, 1)``.
         scheme: The discretisation.
     """
 
@@ -111,6 +119,11 @@ class OverdampedDynamics:
     def diffusion(self) -> Tensor:
         """Diffusion ``temperature / friction``."""
         return self.temperature / self.friction
+
+    def weights(self, z: Tensor) -> Tensor:
+        """Diffusion of every dimension, ``(dim,)`` or ``(*batch, dim)``: the Laplacian's weights in the Itô term."""
+        diffusion = self.diffusion
+        return diffusion.expand(*diffusion.shape[:-1], z.shape[-1])
 
     def transition(self, z: Tensor, step: Tensor) -> Transition:
         """Gaussian transition from ``z`` ``(*batch, dim)`` over ``step`` (broadcastable to ``(*batch, 1)``)."""

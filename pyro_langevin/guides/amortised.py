@@ -13,6 +13,7 @@ from pyro_langevin.encoders import RecurrentEncoder
 from pyro_langevin.guides.messages import MessageHead, StepOutputs, standardised
 from pyro_langevin.model import LangevinModel, series_plate
 from pyro_langevin.observations import Observations
+from pyro_langevin.paths.clock import pad_batch
 from pyro_langevin.time_grid import TimeGrid
 
 
@@ -95,7 +96,15 @@ class MessageGuide(AmortisedGuide):
         return self.head(values, self.encoder(observations), grid)
 
     def noise_unit(self, observations: Observations, grid: TimeGrid) -> Tensor:
-        """Free diffusion over the interval of each step, ``sqrt(2 D gap)``, ``(n_steps, series, 1 or dim)``."""
+        """Free diffusion over the interval of each step, ``sqrt(2 D gap)``, ``(n_steps, *batch, 1 or dim)``."""
+        gaps = observations.times.diff(dim=-1).gather(-1, grid.interval)
+        return self.free_diffusion(gaps.to(observations.values))
+
+    def free_diffusion(self, durations: Tensor) -> Tensor:
+        """Standard deviation ``sqrt(2 D t)`` after times ``(series, n_steps)``, as ``(n_steps, *batch, 1 or dim)``.
+
+        ``batch`` is the series, behind the batch dimensions of a sampled diffusion where there are any.
+        """
         diffusion = torch.as_tensor(self.model.dynamics.diffusion)
-        gaps = observations.times.diff(dim=-1).gather(-1, grid.interval).movedim(-1, 0)
-        return (2.0 * diffusion * gaps.to(observations.values).unsqueeze(-1)).sqrt()
+        times = durations.movedim(-1, 0).unsqueeze(-1)
+        return (2.0 * diffusion * pad_batch(times, diffusion.dim() + 1)).sqrt()

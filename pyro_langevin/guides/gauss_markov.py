@@ -7,6 +7,7 @@ import torch
 from pyro_langevin.guides.amortised import MessageGuide
 from pyro_langevin.observations import Observations
 from pyro_langevin.paths import GaussMarkovPath
+from pyro_langevin.paths.clock import pad_batch
 
 
 class GaussMarkovGuide(MessageGuide):
@@ -20,11 +21,15 @@ class GaussMarkovGuide(MessageGuide):
         """Posterior paths of a batch of series, on the model's grid."""
         grid = self.model.grid(observations)
         out = self.outputs(observations, grid)
-        steps = grid.steps.movedim(-1, 0).unsqueeze(-1).to(out.centre)
-        free = (2.0 * torch.as_tensor(self.model.dynamics.diffusion) * steps).sqrt()
+        free = self.free_diffusion(grid.steps.to(out.centre))
+        root, memory, first = (
+            pad_batch(part, free.dim())
+            for part in (out.root.diagonal(dim1=-2, dim2=-1), out.memory, out.first_scale.unsqueeze(0))
+        )
         # the message's gain against free diffusion damps the residual and its noise alike
-        strength = out.root.diagonal(dim1=-2, dim2=-1) * free / self.noise_unit(observations, grid)
+        strength = root * free / self.noise_unit(observations, grid)
         kept = 1.0 / (1.0 + strength.square())
         mean = torch.cat([out.first_loc.unsqueeze(0), out.centre])
-        deviation = torch.cat([out.first_scale.unsqueeze(0), free * kept.sqrt()])
-        return GaussMarkovPath(mean, kept * out.memory, deviation, grid)
+        damped = free * kept.sqrt()
+        deviation = torch.cat([first.expand(1, *damped.shape[1:]), damped])
+        return GaussMarkovPath(mean, kept * memory, deviation, grid)

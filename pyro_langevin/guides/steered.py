@@ -7,6 +7,7 @@ import pyro.distributions as dist
 from pyro_langevin.guides.amortised import MessageGuide
 from pyro_langevin.observations import Observations
 from pyro_langevin.paths import Messages, SteeredPath
+from pyro_langevin.paths.clock import pad_batch
 
 
 class SteeredGuide(MessageGuide):
@@ -23,5 +24,5 @@ class SteeredGuide(MessageGuide):
         out = self.outputs(observations, grid)
         first = dist.Normal(out.first_loc, out.first_scale).to_event(1)
         unit = self.noise_unit(observations, grid)
-        messages = Messages(out.centre, out.root / unit.unsqueeze(-1))
+        messages = Messages(out.centre, pad_batch(out.root, unit.dim() + 1) / unit.unsqueeze(-1))
         return SteeredPath(self.model.dynamics, first, grid, messages)

@@ -2,6 +2,7 @@
 
 from pyro_langevin.paths.control import Control, Controls
 from pyro_langevin.paths.controlled import ControlledPath
+from pyro_langevin.paths.forecast import prefix_condition
 from pyro_langevin.paths.gauss_markov import GaussMarkovPath
 from pyro_langevin.paths.langevin import LangevinPath
 from pyro_langevin.paths.parametrisation import Absolute, Additive, Parametrisation
@@ -22,4 +23,5 @@ __all__ = [
     "SteeredPath",
     "TiltedPath",
     "Tilting",
+    "prefix_condition",
 ]
