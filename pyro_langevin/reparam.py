@@ -9,7 +9,7 @@ import pyro.distributions as dist
 import torch
 from pyro.infer.reparam.reparam import Reparam
 from torch import Tensor
-from torch.distributions import Distribution, Independent, MultivariateNormal, Normal
+from torch.distributions import Distribution, Independent, MultivariateNormal, Normal, constraints
 
 from pyro_langevin.dynamics.transition import Transition
 from pyro_langevin.paths import LangevinPath
@@ -53,7 +53,7 @@ class LangevinReparam(Reparam):
         noise = None if value is None else path.noise_of(value)
         if affine is None:
             given = None if value is None else value[..., 0, :]
-            start = _sample(f"{name}_first", path.initial.expand(path.batch_shape), given)
+            start = _sample(f"{name}_first", _AnyState(path.initial.expand(path.batch_shape)), given)
             noise = _sample(f"{name}_noise", _standard(path, n_points - 1), noise)
         else:
             if noise is not None:
@@ -63,6 +63,26 @@ class LangevinReparam(Reparam):
         if value is None:
             value = path.driven(start, noise)
         return {"fn": dist.Delta(value, event_dim=2).mask(False), "value": value, "is_observed": True}
+
+
+class _AnyState(dist.TorchDistribution):
+    """A law of states whose support is said plainly: HMC knows no way to the support of a mixture."""
+
+    arg_constraints: dict[str, constraints.Constraint] = {}
+    support = constraints.real_vector
+
+    def __init__(self, law: Distribution) -> None:
+        self.law = law
+        super().__init__(law.batch_shape, law.event_shape, validate_args=False)
+
+    def expand(self, batch_shape: torch.Size, _instance: object = None) -> _AnyState:
+        return _AnyState(self.law.expand(torch.Size(batch_shape)))
+
+    def sample(self, sample_shape: torch.Size = torch.Size()) -> Tensor:
+        return self.law.sample(sample_shape)
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        return self.law.log_prob(value)
 
 
 def _sample(name: str, law: dist.TorchDistribution, value: Tensor | None) -> Tensor:

@@ -110,14 +110,15 @@ class LangevinPath(TorchDistribution):
         kicks = noise.movedim(-2, 0)
         steps, mask = self.clock.steps_for(kicks.dim()), self.clock.mask_for(kicks.dim() - 1)
         start = start.expand(kicks.shape[1:])
-        with torch.no_grad():
-            states = [start.detach()]
+        learned = self._learned or start.requires_grad or kicks.requires_grad
+        batched = learned and torch.is_grad_enabled() and not torch.jit.is_tracing()
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not batched):
+            states = [start]
             for k, step in enumerate(steps):
                 state = self.dynamics.transition(states[-1], step).apply(kicks[k])
                 states.append(state if mask is None else torch.where(mask[k].unsqueeze(-1), state, states[-1]))
-        path = torch.stack(states)
-        learned = self._learned or start.requires_grad or kicks.requires_grad
-        if not (learned and torch.is_grad_enabled()):
+            path = torch.stack(states)
+        if not batched:
             return path.movedim(0, -2)
 
         def step_all(free: Tensor) -> tuple[Tensor, Tensor]:

@@ -16,7 +16,7 @@ def sticking_the_landing(path: TorchDistribution, value: Tensor) -> ScoreParts:
     score term is the literal 0, by which Pyro knows a fully reparametrised site.
     """
     log_prob = path.log_prob(value)
-    if not value.requires_grad:
+    if not value.requires_grad or torch.jit.is_tracing():  # a trace records no gradients
         return ScoreParts(log_prob, 0, log_prob)  # type: ignore[arg-type]
     with torch.enable_grad():
         point = value.detach().requires_grad_()

@@ -84,15 +84,17 @@ class TiltedPath(LangevinPath):
         mask = self.clock.mask_for(start.dim())
         tilting = self.tilting.padded(start.dim() + 1)
         noise = torch.randn((len(steps), *start.shape), dtype=start.dtype, device=start.device)
-        with torch.no_grad():
-            states = [start.detach()]
+        # a compiled trace records no gradients: there the plain loop is differentiated
+        tracing = torch.jit.is_tracing()
+        with torch.set_grad_enabled(tracing):
+            states = [start if tracing else start.detach()]
             for k, (step, own) in enumerate(zip(steps, tilting.each(), strict=True)):
                 transition = self.dynamics.transition(states[-1], step)
                 tilt = own.tilt(states[-1], transition, step)
                 state = transition.apply(tilt.apply(noise[k]))
                 states.append(state if mask is None else torch.where(mask[k].unsqueeze(-1), state, states[-1]))
             path = torch.stack(states)
-        if not torch.is_grad_enabled():
+        if tracing or not torch.is_grad_enabled():
             self._along = None
             return path.movedim(0, -2)
         path, divergence = self._with_gradient(path, start, tilting, noise)

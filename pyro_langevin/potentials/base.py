@@ -8,7 +8,7 @@ import torch
 from pyro.nn import PyroModule
 from torch import Tensor
 
-from pyro_langevin.potentials.parameters import refuse_unsampled, sampled_names, snapshot
+from pyro_langevin.potentials.parameters import ordinary, refuse_unsampled, sampled_names, snapshot
 
 
 class LocalExpansion(NamedTuple):
@@ -107,7 +107,7 @@ class Potential(PyroModule):
             rows = [_gradient_of(gradient[..., i], point, True) for i in range(self.dim)]
             hessian = torch.stack(rows, -2)
             diagonal = hessian.diagonal(dim1=-2, dim2=-1)
-            laplacian = (diagonal if weights is None else diagonal * weights).sum(-1)
+            laplacian = (diagonal if weights is None else diagonal * ordinary(weights)).sum(-1)
             laplacian_gradient = _gradient_of(laplacian, point, outer)
         result = LocalExpansion(gradient, hessian, laplacian_gradient)
         return result if outer else LocalExpansion(*(part.detach() for part in result))
@@ -127,7 +127,7 @@ def _differentiable(z: Tensor, outer: bool) -> Tensor:
     """``z`` as a point to differentiate at: kept in the caller's graph if there is one."""
     if outer and z.requires_grad:
         return z
-    return (z.clone() if z.is_inference() else z.detach()).requires_grad_()
+    return ordinary(z).detach().requires_grad_()
 
 
 def _gradient_of(value: Tensor, point: Tensor, create_graph: bool) -> Tensor:

@@ -59,6 +59,14 @@ def refuse_unsampled(module: PyroModule) -> None:
         )
 
 
+def ordinary(value: Tensor) -> Tensor:
+    """A tensor that automatic differentiation accepts, which refuses those made in ``torch.inference_mode``."""
+    if not value.is_inference():
+        return value
+    with torch.inference_mode(False):
+        return value.clone()
+
+
 def snapshot(module: Module) -> Module:
     """A module of the same kind whose parameters, sampled ones too, are tensors that were read once."""
     clone = object.__new__(type(module))
@@ -68,10 +76,7 @@ def snapshot(module: Module) -> Module:
         names += [*module._pyro_params, *module._pyro_samples]
     for name in names:
         value = getattr(module, name)
-        if isinstance(value, Tensor) and value.is_inference():  # automatic differentiation refuses those
-            with torch.inference_mode(False):
-                value = value.clone()
-        clone.__dict__[name] = value
+        clone.__dict__[name] = ordinary(value) if isinstance(value, Tensor) else value
     clone._modules = {}
     for name in module._modules:
         part = getattr(module, name)
