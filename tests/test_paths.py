@@ -296,6 +296,16 @@ def test_padded_equals_unpadded(kind: str, max_step: float | None) -> None:
         assert bool((moving > 0).all())
 
 
+@pytest.mark.parametrize("steered", [False, True])
+def test_every_series_has_a_first_state_of_its_own(steered: bool) -> None:
+    grid = TimeGrid(torch.rand(4, 5).cumsum(-1) + 0.1)
+    path = LangevinPath(neural(2), normal(2), grid)  # one law of the first state, four series of other times
+    if steered:
+        path = SteeredPath(neural(2), normal(2), grid, messages(2, 4, 4))
+    first = path.rsample(torch.Size([3]))[..., 0, :]
+    assert first.shape == (3, 4, 2) and len(first.flatten(0, 1).unique(dim=0)) == 12
+
+
 def test_inner_points_are_part_of_the_path() -> None:
     process = ornstein_uhlenbeck(1)
     grid = TimeGrid(IRREGULAR, max_step=0.1)

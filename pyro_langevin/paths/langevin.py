@@ -70,13 +70,14 @@ class LangevinPath(TorchDistribution):
                 f"LangevinPath: expected an initial distribution of event shape ({self.dynamics.dim},), got "
                 f"{tuple(initial.event_shape)}; use .to_event(1) on a per-dimension distribution"
             )
-        self.initial = initial
         grid = times if isinstance(times, TimeGrid) else TimeGrid(times)
         self.clock = Clock.of(grid, initial.mean)
         # one transition shows the batch dimensions of sampled parameters, and whether anything is learned
         probe = self.dynamics.transition(initial.mean.new_zeros(self.dynamics.dim), self.clock.steps[0])
         self._learned = probe.mean.requires_grad or probe.scale.requires_grad
         batch_shape = torch.broadcast_shapes(initial.batch_shape, self.clock.batch_shape, probe.mean.shape[:-1])
+        # every path has a first state of its own
+        self.initial = initial if initial.batch_shape == batch_shape else initial.expand(batch_shape)
         super().__init__(batch_shape, torch.Size([self.clock.n_points, self.dynamics.dim]), validate_args=validate_args)
 
     def expand(self, batch_shape: torch.Size, _instance: object = None) -> LangevinPath:
