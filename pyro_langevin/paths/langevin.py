@@ -112,7 +112,7 @@ class LangevinPath(TorchDistribution):
         steps, mask = self.clock.steps_for(kicks.dim()), self.clock.mask_for(kicks.dim() - 1)
         start = start.expand(kicks.shape[1:])
         learned = self._learned or start.requires_grad or kicks.requires_grad
-        batched = learned and torch.is_grad_enabled() and not torch.jit.is_tracing()
+        batched = learned and len(steps) > 0 and torch.is_grad_enabled() and not torch.jit.is_tracing()
         with torch.set_grad_enabled(torch.is_grad_enabled() and not batched):
             states = [start]
             for k, step in enumerate(steps):
