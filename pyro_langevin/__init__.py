@@ -25,6 +25,7 @@ from pyro_langevin.paths import (
 )
 from pyro_langevin.plots import plot_data, plot_dwell_survival, plot_landscape, plot_loss, plot_occupancy
 from pyro_langevin.potentials import (
+    LocalExpansion,
     MixturePotential,
     NeuralPotential,
     Potential,
@@ -55,6 +56,7 @@ __all__ = [
     "LangevinModel",
     "LangevinPath",
     "LangevinReparam",
+    "LocalExpansion",
     "LocalLinearization",
     "Messages",
     "MixtureInitial",
