@@ -18,7 +18,7 @@ from pyro_langevin.dynamics import (
 from pyro_langevin.emissions import GaussianEmission
 from pyro_langevin.encoders import Filtering, RecurrentEncoder, Smoothing, TwoSided
 from pyro_langevin.grid_filter import StateGrid, grid_log_evidence
-from pyro_langevin.guides import ControlledGuide, ControlNetwork, GaussMarkovGuide, SteeredGuide
+from pyro_langevin.guides import ControlledGuide, ControlNetwork, GaussMarkovGuide, JointGuide, SteeredGuide
 from pyro_langevin.inference_data import load_draws, posterior, save_draws
 from pyro_langevin.initial import MixtureInitial
 from pyro_langevin.landscape import find_landscape
@@ -35,14 +35,17 @@ from pyro_langevin.paths import (
     LangevinPath,
     Messages,
     SteeredPath,
+    prefix_condition,
 )
 from pyro_langevin.plots import plot_data, plot_dwell_survival, plot_landscape, plot_loss, plot_occupancy
 from pyro_langevin.potentials import (
+    LocalExpansion,
     MixturePotential,
     NeuralPotential,
     Potential,
     QuadraticPotential,
 )
+from pyro_langevin.reparam import LangevinReparam
 from pyro_langevin.report import write_report
 from pyro_langevin.simulation import simulate
 from pyro_langevin.tables import read_table
@@ -68,9 +71,12 @@ __all__ = [
     "GaussianEmission",
     "GeometricNoise",
     "ItoDiffusion",
+    "JointGuide",
     "LangevinModel",
     "LangevinPath",
+    "LangevinReparam",
     "LinearNoise",
+    "LocalExpansion",
     "LocalLinearization",
     "Messages",
     "MixtureInitial",
@@ -107,6 +113,7 @@ __all__ = [
     "plot_loss",
     "plot_occupancy",
     "posterior",
+    "prefix_condition",
     "read_table",
     "save_draws",
     "simulate",

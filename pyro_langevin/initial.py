@@ -11,6 +11,7 @@ from pyro.nn import PyroModule
 from torch import Tensor
 from torch.nn import Parameter
 
+from pyro_langevin.dynamics.small_matrices import side_by_side
 from pyro_langevin.potentials.mixture import cluster
 
 
@@ -43,7 +44,8 @@ class MixtureInitial(PyroModule):
 
     def forward(self) -> MixtureSameFamily:
         momentum = self.centres.new_zeros(0) if self.momentum_deviation is None else self.momentum_deviation()
-        momentum = momentum.to(self.centres).expand(len(self.centres), -1)
-        centres = torch.cat([self.centres, torch.zeros_like(momentum)], -1)
-        components = Normal(centres, torch.cat([self.log_widths.exp(), momentum], -1)).to_event(1)
-        return MixtureSameFamily(Categorical(logits=self.logits), components)
+        # every component has the same momenta, perhaps with batch dimensions of a sampled mass or temperature
+        momentum = momentum.to(self.centres).unsqueeze(-2).expand(*momentum.shape[:-1], *self.centres.shape[:1], -1)
+        centres = side_by_side(self.centres, torch.zeros_like(momentum))
+        components = Normal(centres, side_by_side(self.log_widths.exp(), momentum)).to_event(1)
+        return MixtureSameFamily(Categorical(logits=self.logits.expand(momentum.shape[:-1])), components)

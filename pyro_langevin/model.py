@@ -82,9 +82,10 @@ class LangevinModel(PyroModule):
             States at the observation times, ``(*particles, series, time, dim)``; positions come first.
         """
         grid = self.grid(observations)
+        path = LangevinPath(self.dynamics, self.initial(), grid)  # sampled parameters are shared by all series
         with series_plate(observations, n_series):
             with poutine.scale(scale=self.annealing):
-                z = pyro.sample("z", LangevinPath(self.dynamics, self.initial(), grid))
+                z = pyro.sample("z", path)
             states = at_observations(z, grid)
             self.emission.observe(states[..., : self.dynamics.position_dim], observations)
         return states

@@ -9,7 +9,8 @@ import pyro.distributions as dist
 import pytest
 import torch
 import torchsde
-from pyro.nn import PyroSample
+from pyro import poutine
+from pyro.nn import PyroModule, PyroSample
 from torch import Tensor
 
 from pyro_langevin.dynamics import (
@@ -23,7 +24,7 @@ from pyro_langevin.dynamics import (
     Underdamped,
     to_torchsde,
 )
-from pyro_langevin.dynamics.torchsde_form import ReadsAsIto
+from pyro_langevin.dynamics.torchsde_form import ReadsAsIto, TorchSDE
 from pyro_langevin.potentials import NeuralPotential, QuadraticPotential
 from pyro_langevin.potentials.analytic import DoubleWell, TripleWell
 from pyro_langevin.simulation import simulate
@@ -174,10 +175,23 @@ def test_gradients_and_adjoints_reach_the_parameters() -> None:
 
 
 def test_samples_of_a_bayesian_prior_are_drawn_once() -> None:
-    uncertain = PyroSample(dist.LogNormal(0.0, 1.0))
-    equation = to_torchsde(ItoDiffusion(swirl, 2, noise=AdditiveNoise(uncertain)))
+    class Model(PyroModule):
+        def __init__(self) -> None:
+            super().__init__()
+            uncertain = PyroSample(dist.LogNormal(0.0, 1.0))
+            self.dynamics = ItoDiffusion(swirl, 2, noise=AdditiveNoise(uncertain))
+
+        def forward(self) -> TorchSDE:
+            return to_torchsde(self.dynamics)
+
+    model = Model()
+    trace = poutine.trace(model).get_trace()
+    equation, scale = trace.nodes["_RETURN"]["value"], trace.nodes["dynamics.noise.scale"]["value"]
     z, t = torch.randn(3, 2), torch.tensor(0.0)
-    torch.testing.assert_close(equation.g(t, z), equation.g(t, z), rtol=0, atol=0)
+    for _ in range(2):
+        torch.testing.assert_close(equation.g(t, z), scale * torch.eye(2).expand(3, 2, 2), rtol=0, atol=0)
+    with pytest.raises(RuntimeError, match=r"noise.scale are sampled \(PyroSample\)"):
+        to_torchsde(model.dynamics)
 
 
 def test_what_does_not_fit_is_refused() -> None:

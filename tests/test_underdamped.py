@@ -363,10 +363,14 @@ def test_constants_may_be_learned_or_drawn_and_are_read_once() -> None:
     assert Underdamped(potential).learns_friction
     assert {name for name, _ in Underdamped(potential).named_parameters()} == {"friction_unconstrained"}
     drawn = Underdamped(potential, friction=PyroSample(dist.LogNormal(0.0, 1.0)), mass=PyroSample(dist.Gamma(2.0, 2.0)))
-    path = LangevinPath(drawn, normal(4), IRREGULAR)
+    with pytest.raises(RuntimeError, match=r"friction, mass are sampled \(PyroSample\)"):
+        LangevinPath(drawn, normal(4), IRREGULAR)
+    with drawn._pyro_context:  # as in a call of the module that holds it
+        path = LangevinPath(drawn, normal(4), IRREGULAR)
     z = torch.randn(len(IRREGULAR), 4)
     assert path.log_prob(z).item() == path.log_prob(z).item()
-    other = LangevinPath(drawn, path.initial, IRREGULAR)
+    with drawn._pyro_context:
+        other = LangevinPath(drawn, path.initial, IRREGULAR)
     assert other.log_prob(z).item() != path.log_prob(z).item()
 
 
@@ -386,8 +390,8 @@ def test_diffusion_sets_the_start_of_a_learned_friction_only() -> None:
     [
         ({"friction": -1.0}, "friction must be positive, got -1.0"),
         ({"mass": torch.tensor([1.0, 0.0])}, "mass must be positive"),
-        ({"mass": torch.ones(3)}, r"expected mass of shape \(\) or \(2,\), got \(3,\)"),
-        ({"temperature": torch.ones(2)}, r"expected temperature of shape \(\), got \(2,\)"),
+        ({"mass": torch.ones(3)}, r"expected mass of shape \(\) or \(\*batch, 1\) or \(\*batch, 2\), got \(3,\)"),
+        ({"temperature": torch.ones(2)}, r"expected temperature of shape \(\) or \(\*batch, 1\), got \(2,\)"),
     ],
 )
 def test_impossible_constants_are_refused(arguments: dict[str, object], message: str) -> None:

@@ -28,4 +28,5 @@ class EulerMaruyama:
         """Transition from ``z`` ``(*batch, dim)`` over ``step`` (broadcastable to ``(*batch, 1)``)."""
         mean = z + dynamics.drift(z) * step
         deviation = dynamics.noise_scale(z) * step.sqrt()
+        mean, deviation = torch.broadcast_tensors(mean, deviation)
         return Transition(mean, torch.diag_embed(deviation))

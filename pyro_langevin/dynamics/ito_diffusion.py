@@ -8,13 +8,13 @@ from typing import Any, Protocol
 
 import torch
 from pyro.nn import PyroModule
-from torch import Tensor
+from torch import Tensor, nn
 
 from pyro_langevin.dynamics.euler_maruyama import EulerMaruyama
 from pyro_langevin.dynamics.ito_form import ItoForm
 from pyro_langevin.dynamics.noise import AdditiveNoise, Noise
-from pyro_langevin.dynamics.read_once import read_once
 from pyro_langevin.dynamics.transition import Transition
+from pyro_langevin.potentials.parameters import per_coordinate, refuse_unsampled, snapshot
 
 
 class NoPotentialError(TypeError):
@@ -122,8 +122,15 @@ class ItoDiffusion(PyroModule):
         self.noise.initialise(diffusion, points)
 
     def read(self) -> Any:  # what needs a potential is refused by name at run time, not by type
-        """This diffusion with every parameter read once, as a path uses it: an :class:`ItoDynamics`."""
-        return ItoDynamics(read_once(self.drift), self.dim, self.noise, self.noise.scale, self.scheme)
+        """This diffusion with every parameter read once, as a path uses it: an :class:`ItoDynamics`.
+
+        Raises:
+            RuntimeError: If there are sampled parameters (``PyroSample``) and the module that holds the diffusion is
+                not being called.
+        """
+        refuse_unsampled(self)
+        drift = snapshot(self.drift) if isinstance(self.drift, nn.Module) else self.drift
+        return ItoDynamics(drift, self.dim, self.noise, per_coordinate(self.noise, "scale"), self.scheme)
 
     def transition(self, z: Tensor, step: Tensor) -> Transition:
         """Gaussian transition from ``z`` ``(*batch, dim)`` over ``step`` (broadcastable to ``(*batch, 1)``)."""

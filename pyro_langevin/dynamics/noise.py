@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.distributions import constraints
 
 from pyro_langevin.dynamics.constants import as_tensor, check_positive
+from pyro_langevin.potentials.parameters import per_coordinate
 
 _SMALLEST_STATE = 1e-6
 
@@ -48,7 +49,7 @@ class Noise(PyroModule):
     @property
     def diffusion(self) -> Tensor:
         """Half the squared amplitude at a state of typical size: what guides measure their noise with."""
-        return 0.5 * self.amplitude(self.size, self.scale).square()
+        return 0.5 * self.amplitude(self.size, per_coordinate(self, "scale")).square()
 
     @torch.no_grad()
     def initialise(self, diffusion: float, points: Tensor | None = None) -> None:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from pyro_langevin.dynamics.kicked_transition import KickedTransition
+from pyro_langevin.dynamics.small_matrices import side_by_side
 
 if TYPE_CHECKING:
     from pyro_langevin.dynamics.underdamped import UnderdampedDynamics
@@ -38,7 +39,7 @@ class OBABO:
         spread = (dynamics.mass * dynamics.temperature * -torch.expm1(-dynamics.friction * step)).sqrt()
         flight, half = step / dynamics.mass, 0.5 * step
         middle = keep * momentum - half * dynamics.energy.gradient(position)
-        mean = torch.cat([position + flight * middle, keep * middle], -1)
+        mean = side_by_side(position + flight * middle, keep * middle)
 
         def closing(position: Tensor) -> Tensor:
             return -half * keep * dynamics.energy.gradient(position)

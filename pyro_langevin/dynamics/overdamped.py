@@ -14,6 +14,7 @@ from pyro_langevin.dynamics.constants import as_tensor, check_positive
 from pyro_langevin.dynamics.local_linearization import LocalLinearization
 from pyro_langevin.dynamics.transition import Transition
 from pyro_langevin.potentials.base import Energy, Potential
+from pyro_langevin.potentials.parameters import per_coordinate, refuse_unsampled
 
 
 class Scheme(Protocol):
@@ -33,8 +34,9 @@ class Overdamped(PyroModule):
     Args:
         potential: The potential ``U``.
         friction: Scalar or ``(dim,)``; float or tensor (fixed), ``PyroParam`` or ``PyroSample``. Learned when omitted,
-            one value for all dimensions.
-        temperature: k_B T in the units of ``U``, scalar.
+            one value for all dimensions. A tensor with the batch dimensions of the path, as a value sampled
+            elsewhere in a Pyro program has, is ``(*batch, 1)`` or ``(*batch, dim)``.
+        temperature: k_B T in the units of ``U``, scalar or ``(*batch, 1)``.
         scheme: The discretisation, :class:`LocalLinearization` by default.
     """
 
@@ -77,12 +79,12 @@ class Overdamped(PyroModule):
 
     @property
     def diffusion(self) -> Tensor:
-        """Diffusion ``temperature / friction``, scalar or ``(dim,)``, in latent units squared per time."""
-        return self.temperature / self.friction
+        """Diffusion ``temperature / friction``, scalar or ``(*batch, 1 or dim)``, in latent units squared per time."""
+        return per_coordinate(self, "temperature") / per_coordinate(self, "friction")
 
     def momentum_deviation(self) -> Tensor:
         """Standard deviation of each momentum in equilibrium: there is none, ``(0,)``."""
-        return torch.as_tensor(self.temperature).new_zeros(0)
+        return torch.zeros(0)
 
     def reported(self) -> dict[str, Tensor]:
         """The constants that a fit reports, scalar or one a dimension of the position."""
@@ -102,8 +104,14 @@ class Overdamped(PyroModule):
             self.friction = torch.as_tensor(self.temperature) / diffusion
 
     def read(self) -> OverdampedDynamics:
-        """These dynamics with every parameter read once, as a path uses them."""
-        friction, temperature = self.friction, self.temperature
+        """These dynamics with every parameter read once, as a path uses them.
+
+        Raises:
+            RuntimeError: If there are sampled parameters (``PyroSample``) and the module that holds the dynamics is
+                not being called.
+        """
+        refuse_unsampled(self)
+        friction, temperature = per_coordinate(self, "friction"), per_coordinate(self, "temperature")
         return OverdampedDynamics(self.potential.read(), self.potential.dim, friction, temperature, self.scheme)
 
     def transition(self, z: Tensor, step: Tensor) -> Transition:
@@ -118,8 +126,8 @@ class OverdampedDynamics:
     Attributes:
         energy: The potential's energy and derivatives.
         dim: Dimension of the state.
-        friction: Scalar or ``(dim,)``.
-        temperature: Scalar.
+        friction: Scalar or ``(*batch, 1 or dim)``.
+        temperature: Scalar or ``(*batch, 1)``.
         scheme: The discretisation.
     """
 
@@ -151,6 +159,11 @@ class OverdampedDynamics:
     def noise_scale(self, z: Tensor) -> Tensor:
         """Amplitude ``sqrt(2 D)`` of the noise at ``z``, ``(*batch, dim)``."""
         return (2.0 * self.diffusion).sqrt() * torch.ones_like(z)
+
+    def weights(self, z: Tensor) -> Tensor:
+        """Diffusion of every dimension, ``(dim,)`` or ``(*batch, dim)``: the Laplacian's weights in the Itô term."""
+        diffusion = self.diffusion
+        return diffusion.expand(*diffusion.shape[:-1], z.shape[-1])
 
     def transition(self, z: Tensor, step: Tensor) -> Transition:
         """Gaussian transition from ``z`` ``(*batch, dim)`` over ``step`` (broadcastable to ``(*batch, 1)``)."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from pyro_langevin.dynamics.small_matrices import matvec, symmetric_functions
+from pyro_langevin.dynamics.small_matrices import matvec, side_by_side, symmetric_functions
 from pyro_langevin.dynamics.transition import Transition
 
 if TYPE_CHECKING:
@@ -40,17 +40,22 @@ class PhaseSpaceLinearization:
         """Transition from ``z = (q, p)`` ``(*batch, dim)`` over ``step`` (broadcastable to ``(*batch, 1)``)."""
         position, momentum = z.chunk(2, -1)
         size = position.shape[-1]
-        friction, mass = dynamics.friction.expand(size), dynamics.mass.expand(size)
+        friction, mass = (_of_each(constant, size) for constant in (dynamics.friction, dynamics.mass))
         expansion = dynamics.energy.expansion(position)
         hessian = _bounded(expansion.hessian, mass, step)
-        drift = torch.cat([momentum / mass, -expansion.gradient - friction * momentum], -1)
-        flight = torch.diag_embed(1.0 / mass).expand_as(hessian)
-        above = torch.cat([torch.zeros_like(hessian), flight], -1)
-        below = torch.cat([-hessian, torch.diag_embed(-friction).expand_as(hessian)], -1)
-        intensity = 2.0 * friction * mass * dynamics.temperature
+        drift = side_by_side(momentum / mass, -expansion.gradient - friction * momentum)
+        blocks = torch.broadcast_tensors(hessian, torch.diag_embed(1.0 / mass), torch.diag_embed(-friction))
+        above = torch.cat([torch.zeros_like(blocks[0]), blocks[1]], -1)
+        below = torch.cat([-blocks[0], blocks[2]], -1)
+        intensity = _of_each(2.0 * friction * mass * dynamics.temperature, size)
         noise = torch.diag_embed(torch.cat([torch.zeros_like(intensity), intensity], -1))
         flow, covariance = _integrals(torch.cat([above, below], -2), noise, step.unsqueeze(-1))
         return Transition(z + matvec(flow, drift), _cholesky(covariance))
+
+
+def _of_each(constant: Tensor, size: int) -> Tensor:
+    """A constant of every dimension, ``(*batch, size)``."""
+    return constant.expand(*constant.shape[:-1], size)
 
 
 def _bounded(hessian: Tensor, mass: Tensor, step: Tensor) -> Tensor:

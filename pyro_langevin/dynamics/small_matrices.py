@@ -28,6 +28,12 @@ def transposed_matvec(matrix: Tensor, vector: Tensor) -> Tensor:
     return (matrix * vector.unsqueeze(-1)).sum(-2)
 
 
+def side_by_side(first: Tensor, second: Tensor) -> Tensor:
+    """Coordinates ``(*b, m)`` and then ``(*b, n)`` of one vector ``(*b, m + n)``; the batches broadcast."""
+    batch = torch.broadcast_shapes(first.shape[:-1], second.shape[:-1])
+    return torch.cat([part.expand(*batch, part.shape[-1]) for part in (first, second)], -1)
+
+
 def solve(matrix: Tensor, vector: Tensor) -> Tensor:
     """Solution ``x`` of ``matrix @ x = vector``."""
     dim = vector.shape[-1]

@@ -64,7 +64,8 @@ def to_torchsde(dynamics: ReadsAsIto, control: Control | None = None) -> TorchSD
     .. math:: f = b(z) + g(z)\,u(t, z),\qquad g = g(z),\qquad h = b(z)
 
     ``h`` is the drift of the prior, so that ``torchsde.sdeint(..., logqp=True)`` gives ``½ ∫ |u|² dt``, the divergence
-    of controlled and free path. Parameters are read at each call; samples of a Bayesian prior are drawn here, once.
+    of controlled and free path. Parameters are read at each call; those of a Bayesian prior (``PyroSample``) are read
+    here, once, and as ever within a call of the module that holds the dynamics.
 
     Args:
         dynamics: :class:`Overdamped`, :class:`ItoDiffusion`, or others whose ``read()`` has ``drift(z)``,
@@ -76,6 +77,7 @@ def to_torchsde(dynamics: ReadsAsIto, control: Control | None = None) -> TorchSD
 
     Raises:
         TypeError: If the dynamics do not read as an Itô equation.
+        RuntimeError: If they have sampled parameters, outside a call of the module that holds them.
 
     Example:
         >>> from pyro_langevin.dynamics import AdditiveNoise, ItoDiffusion

@@ -13,8 +13,10 @@ from torch.distributions import constraints
 from pyro_langevin.dynamics.constants import as_tensor, check_positive
 from pyro_langevin.dynamics.control_port import ControlPort
 from pyro_langevin.dynamics.obabo import OBABO
+from pyro_langevin.dynamics.small_matrices import side_by_side
 from pyro_langevin.dynamics.transition import Transition
 from pyro_langevin.potentials.base import Energy, Potential
+from pyro_langevin.potentials.parameters import per_coordinate, refuse_unsampled
 
 
 class PhaseSpaceScheme(Protocol):
@@ -39,9 +41,10 @@ class Underdamped(PyroModule):
     Args:
         potential: The potential ``U`` of the position.
         friction: Rate, scalar or ``(position_dim,)``; float or tensor (fixed), ``PyroParam`` or ``PyroSample``. Learned
-            when omitted, one value for all dimensions.
+            when omitted, one value for all dimensions. A tensor with the batch dimensions of the path, as a value
+            sampled elsewhere in a Pyro program has, is ``(*batch, 1)`` or ``(*batch, position_dim)``.
         mass: Scalar or ``(position_dim,)``, given in the same ways.
-        temperature: k_B T in the units of ``U``, scalar.
+        temperature: k_B T in the units of ``U``, scalar or ``(*batch, 1)``.
         scheme: The discretisation, :class:`OBABO` by default.
 
     Raises:
@@ -71,15 +74,15 @@ class Underdamped(PyroModule):
             )
         self.potential = potential
         self.scheme = OBABO() if scheme is None else scheme
-        for name, value, shapes in (
-            ("friction", friction, ((), (potential.dim,))),
-            ("mass", mass, ((), (potential.dim,))),
-            ("temperature", temperature, ((),)),
+        for name, value, sizes in (
+            ("friction", friction, (1, potential.dim)),
+            ("mass", mass, (1, potential.dim)),
+            ("temperature", temperature, (1,)),
         ):
             check_positive("Underdamped", name, value)
-            if isinstance(value, Tensor) and tuple(value.shape) not in shapes:
-                expected = " or ".join(str(shape) for shape in shapes)
-                raise ValueError(f"Underdamped: expected {name} of shape {expected}, got {tuple(value.shape)}")
+            if isinstance(value, Tensor) and value.dim() > 0 and value.shape[-1] not in sizes:
+                expected = " or ".join(f"(*batch, {size})" for size in dict.fromkeys(sizes))
+                raise ValueError(f"Underdamped: expected {name} of shape () or {expected}, got {tuple(value.shape)}")
         self.learns_friction = friction is None
         learned = PyroParam(torch.ones(()), constraint=constraints.positive)
         self.friction = learned if friction is None else as_tensor(friction)  # type: ignore[assignment]
@@ -104,11 +107,18 @@ class Underdamped(PyroModule):
     @property
     def diffusion(self) -> Tensor:
         """Diffusion of a free particle over long times, ``temperature / (mass friction)``, scalar or per dimension."""
-        return self.temperature / (self.mass * self.friction)
+        temperature, mass, friction = (per_coordinate(self, name) for name in ("temperature", "mass", "friction"))
+        return temperature / (mass * friction)
 
     def momentum_deviation(self) -> Tensor:
-        """Standard deviation of each momentum in equilibrium, ``sqrt(mass temperature)``, ``(position_dim,)``."""
-        return torch.as_tensor(self.mass * self.temperature).sqrt().expand(self.position_dim)
+        """Standard deviation of each momentum in equilibrium, ``sqrt(mass temperature)``, ``(*batch, position_dim)``.
+
+        Raises:
+            RuntimeError: As :meth:`read`.
+        """
+        refuse_unsampled(self)
+        variance = per_coordinate(self, "mass") * per_coordinate(self, "temperature")
+        return variance.sqrt().expand(*variance.shape[:-1], self.position_dim)
 
     def reported(self) -> dict[str, Tensor]:
         """The constants that a fit reports, scalar or one a dimension of the position."""
@@ -128,8 +138,14 @@ class Underdamped(PyroModule):
             self.friction = (self.temperature / (self.mass * diffusion)).mean()
 
     def read(self) -> UnderdampedDynamics:
-        """These dynamics with every parameter read once, as a path uses them."""
-        friction, mass, temperature = self.friction, self.mass, self.temperature
+        """These dynamics with every parameter read once, as a path uses them.
+
+        Raises:
+            RuntimeError: If there are sampled parameters (``PyroSample``) and the module that holds the dynamics is
+                not being called.
+        """
+        refuse_unsampled(self)
+        friction, mass, temperature = (per_coordinate(self, name) for name in ("friction", "mass", "temperature"))
         return UnderdampedDynamics(
             self.potential.read(), self.potential.dim, friction, mass, temperature, self.scheme
         )
@@ -146,9 +162,9 @@ class UnderdampedDynamics:
     Attributes:
         energy: The potential's energy and derivatives, of the position.
         position_dim: Dimension of the position.
-        friction: Rate, scalar or ``(position_dim,)``.
-        mass: Scalar or ``(position_dim,)``.
-        temperature: Scalar.
+        friction: Rate, scalar or ``(*batch, 1 or position_dim)``.
+        mass: Likewise.
+        temperature: Scalar or ``(*batch, 1)``.
         scheme: The discretisation.
     """
 
@@ -177,13 +193,12 @@ class UnderdampedDynamics:
     def drift(self, z: Tensor) -> Tensor:
         """Velocity and rate of change of the momentum at ``z``, ``(*batch, dim)``."""
         position, momentum = z.chunk(2, -1)
-        return torch.cat([momentum / self.mass, -self.energy.gradient(position) - self.friction * momentum], -1)
+        return side_by_side(momentum / self.mass, -self.energy.gradient(position) - self.friction * momentum)
 
     def noise_scale(self, z: Tensor) -> Tensor:
         """Amplitude of the noise, ``(*batch, dim)``: 0 on ``q``, root of ``2 friction mass temperature`` on ``p``."""
-        momentum = (2.0 * self.friction * self.mass * self.temperature).sqrt()
-        position, rest = torch.ones_like(z).chunk(2, -1)
-        return torch.cat([0.0 * position, momentum * rest], -1)
+        amplitude = (2.0 * self.friction * self.mass * self.temperature).sqrt() * torch.ones_like(z.chunk(2, -1)[1])
+        return side_by_side(torch.zeros_like(amplitude), amplitude)
 
     def transition(self, z: Tensor, step: Tensor) -> Transition:
         """Transition from ``z`` ``(*batch, dim)`` over ``step`` (broadcastable to ``(*batch, 1)``)."""

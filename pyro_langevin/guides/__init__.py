@@ -5,6 +5,7 @@ from pyro_langevin.guides.control_network import ControlNetwork
 from pyro_langevin.guides.controlled import ControlledGuide
 from pyro_langevin.guides.frame import Frame, PositionFrame, frame_of
 from pyro_langevin.guides.gauss_markov import GaussMarkovGuide
+from pyro_langevin.guides.joint import JointGuide
 from pyro_langevin.guides.phase_space import PhaseSpaceFrame
 from pyro_langevin.guides.steered import SteeredGuide
 
@@ -14,6 +15,7 @@ __all__ = [
     "ControlledGuide",
     "Frame",
     "GaussMarkovGuide",
+    "JointGuide",
     "MessageGuide",
     "PhaseSpaceFrame",
     "PositionFrame",

@@ -11,6 +11,7 @@ from torch import Tensor
 from pyro_langevin.guides.messages import StepOutputs
 from pyro_langevin.observations import Observations
 from pyro_langevin.paths import DenseGaussMarkovPath, GaussMarkovPath, Messages
+from pyro_langevin.paths.clock import pad_batch
 from pyro_langevin.time_grid import TimeGrid
 
 
@@ -36,10 +37,13 @@ class Frame(Protocol):
         ...
 
 
-def gap_of_steps(observations: Observations, grid: TimeGrid) -> Tensor:
-    """Length of the observation interval that each step lies in, ``(n_steps, series, 1)``."""
+def gap_of_steps(observations: Observations, grid: TimeGrid, ndim: int) -> Tensor:
+    """Length of the observation interval that each step lies in, ``(n_steps, *1, series, 1)`` of ``ndim`` dimensions.
+
+    The ones leave room for the batch dimensions of sampled parameters.
+    """
     gaps = observations.times.diff(dim=-1).gather(-1, grid.interval).movedim(-1, 0)
-    return gaps.to(observations.values).unsqueeze(-1)
+    return pad_batch(gaps.to(observations.values).unsqueeze(-1), ndim)
 
 
 class Diffusive(Protocol):
@@ -58,6 +62,7 @@ class PositionFrame:
 
     def __init__(self, dynamics: Diffusive) -> None:
         self.diffusion = torch.as_tensor(dynamics.diffusion)
+        self.ndim = max(self.diffusion.dim() + 1, 3)  # of time-leftmost states
 
     def strength(self, gap: float, noise: float) -> float:
         """Free diffusion over a gap, in standard deviations of an observation's noise; at least one."""
@@ -69,21 +74,23 @@ class PositionFrame:
 
     def messages(self, out: StepOutputs, observations: Observations, grid: TimeGrid) -> Messages:
         """Precisions in units of ``1 / (2 D gap)``, so that gains do not change with the learned diffusion."""
+        out = out.padded(self.ndim)
         return Messages(out.centre, out.root / self._unit(observations, grid).unsqueeze(-1))
 
     def gauss_markov(self, out: StepOutputs, observations: Observations, grid: TimeGrid) -> GaussMarkovPath:
         """The message's gain against free diffusion damps the residual and its noise alike."""
-        steps = grid.steps.movedim(-1, 0).unsqueeze(-1).to(out.centre)
+        out = out.padded(self.ndim)
+        steps = pad_batch(grid.steps.movedim(-1, 0).unsqueeze(-1).to(out.centre), self.ndim)
         free = (2.0 * self.diffusion * steps).sqrt()
         strength = out.root.diagonal(dim1=-2, dim2=-1) * free / self._unit(observations, grid)
         kept = 1.0 / (1.0 + strength.square())
-        mean = torch.cat([out.first_loc.unsqueeze(0), out.centre])
-        deviation = torch.cat([out.first_scale.unsqueeze(0), free * kept.sqrt()])
-        return GaussMarkovPath(mean, kept * out.memory, deviation, grid)
+        damped = free * kept.sqrt()
+        deviation = torch.cat([out.first_scale.expand(1, *damped.shape[1:]), damped])
+        return GaussMarkovPath(out.path(), kept * out.memory, deviation, grid)
 
     def _unit(self, observations: Observations, grid: TimeGrid) -> Tensor:
-        """Free diffusion over the interval of each step, ``sqrt(2 D gap)``, ``(n_steps, series, 1 or dim)``."""
-        return (2.0 * self.diffusion * gap_of_steps(observations, grid)).sqrt()
+        """Free diffusion over the interval of each step, ``sqrt(2 D gap)``, ``(n_steps, *batch, 1 or dim)``."""
+        return (2.0 * self.diffusion * gap_of_steps(observations, grid, self.ndim)).sqrt()
 
 
 @singledispatch

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from pyro_langevin.observations import Observations
+from pyro_langevin.paths.clock import pad_batch
 from pyro_langevin.time_grid import TimeGrid
 
 
@@ -31,6 +32,16 @@ class StepOutputs:
     centre: Tensor
     root: Tensor
     memory: Tensor
+
+    def padded(self, ndim: int) -> StepOutputs:
+        """Room for batch dimensions of sampled parameters: time-leftmost states of ``ndim`` dimensions."""
+        root = pad_batch(self.root, ndim + 1)
+        centre, memory = pad_batch(self.centre, ndim), pad_batch(self.memory, ndim)
+        return StepOutputs(self.first_loc, self.first_scale, centre, root, memory)
+
+    def path(self) -> Tensor:
+        """Where the path starts and where it should be after each step, ``(n_steps + 1, *batch, dim)``."""
+        return torch.cat([pad_batch(self.first_loc.unsqueeze(0), self.centre.dim()), self.centre])
 
 
 class MessageHead(nn.Module):

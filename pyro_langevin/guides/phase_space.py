@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
-from pyro_langevin.dynamics import Underdamped
+from pyro_langevin.dynamics import Underdamped, UnderdampedDynamics
+from pyro_langevin.dynamics.small_matrices import side_by_side
 from pyro_langevin.guides.frame import Frame, frame_of, gap_of_steps
 from pyro_langevin.guides.messages import StepOutputs
 from pyro_langevin.observations import Observations
 from pyro_langevin.paths import DenseGaussMarkovPath, Messages
+from pyro_langevin.paths.clock import pad_batch
 from pyro_langevin.paths.tilt import Tilt
 from pyro_langevin.potentials.base import LocalExpansion
 from pyro_langevin.time_grid import TimeGrid
@@ -40,10 +43,22 @@ class PhaseSpaceFrame:
     """
 
     def __init__(self, dynamics: Underdamped, noise: Tensor) -> None:
-        self.size = dynamics.position_dim
-        self.read = dynamics.read()
-        self.thermal = (self.read.mass * self.read.temperature).sqrt().expand(self.size)
-        self.noise = noise
+        self.dynamics, self.size, self.noise = dynamics, dynamics.position_dim, noise
+
+    @cached_property
+    def read(self) -> UnderdampedDynamics:
+        """The dynamics, read when first needed: a guide starts from the data where sampled parameters have no value."""
+        return self.dynamics.read()
+
+    @property
+    def thermal(self) -> Tensor:
+        """Standard deviation of each momentum in equilibrium, ``(*batch, position_dim)``."""
+        return self.dynamics.momentum_deviation()
+
+    @property
+    def ndim(self) -> int:
+        """Number of dimensions of time-leftmost states, those of sampled parameters included."""
+        return max(3, 1 + max(value.dim() for value in (self.read.friction, self.read.mass, self.read.temperature)))
 
     def strength(self, gap: float, noise: float) -> float:
         """The same at observations as between them: the step that reaches an observation can do little about it."""
@@ -54,18 +69,17 @@ class PhaseSpaceFrame:
         position, momentum = out.first_loc.split(self.size, -1)
         width, momentum_width = out.first_scale.split(self.size, -1)
         widened = momentum_width * self.thermal / _START_WIDTH
-        return torch.cat([position, momentum * self.thermal], -1), torch.cat([width, widened], -1)
+        return side_by_side(position, momentum * self.thermal), side_by_side(width, widened)
 
     def messages(self, out: StepOutputs, observations: Observations, grid: TimeGrid) -> Messages:
         """Messages on position and momentum."""
-        gap = gap_of_steps(observations, grid)
-        path = torch.cat([out.first_loc.unsqueeze(0), out.centre])
-        position, correction = path.split(self.size, -1)
-        velocity = position.diff(dim=0) / _steps(grid, position)
+        out, gap = out.padded(self.ndim), gap_of_steps(observations, grid, self.ndim)
+        position, correction = out.path().split(self.size, -1)
+        velocity = position.diff(dim=0) / self._steps(grid, position)
         # a slope between two noisy observations says the less of the momentum the larger the noise
         slope_noise = 2.0 * (self.noise * self.read.mass / (gap * self.thermal)).square()
         momentum = self.read.mass * velocity / (1.0 + slope_noise) + self.thermal * correction[1:]
-        return Messages(torch.cat([position[1:], momentum], -1), self._root(out, gap, grid))
+        return Messages(side_by_side(position[1:], momentum), self._root(out, gap, grid))
 
     def gauss_markov(
         self, out: StepOutputs, observations: Observations, grid: TimeGrid
@@ -74,15 +88,14 @@ class PhaseSpaceFrame:
 
         The head's memory is read as the stiffness of that well and as extra friction.
         """
-        gap = gap_of_steps(observations, grid)
-        steps = _steps(grid, out.centre)
-        path = torch.cat([out.first_loc.unsqueeze(0), out.centre])
-        position, correction = path.split(self.size, -1)
+        out, gap = out.padded(self.ndim), gap_of_steps(observations, grid, self.ndim)
+        steps = self._steps(grid, out.centre)
+        position, correction = out.path().split(self.size, -1)
         velocity = position.diff(dim=0) / steps
-        ahead = grid.step_mask.movedim(-1, 0).unsqueeze(-1)[1:].to(velocity.device)
+        ahead = pad_batch(grid.step_mask.movedim(-1, 0).unsqueeze(-1), self.ndim)[1:].to(velocity.device)
         inside = torch.where(ahead, 0.5 * (velocity[1:] + velocity[:-1]), velocity[:-1])
         velocity = torch.cat([velocity[:1], inside, velocity[-1:]])
-        mean = torch.cat([position, self.read.mass * velocity + self.thermal * correction], -1)
+        mean = side_by_side(position, self.read.mass * velocity + self.thermal * correction)
         lost, slowed = (-out.memory.log()).split(self.size, -1)
         stiffness = self.read.mass * torch.minimum(lost / gap.square(), 1.0 / steps.square())
         well = replace(self.read, energy=_HarmonicWell(stiffness))
@@ -97,19 +110,23 @@ class PhaseSpaceFrame:
         rest = well.transition(torch.zeros_like(out.centre), steps)
         spread = Tilt.of(rest, silent).spread
         scale = rest.apply(spread.movedim(-1, 0)).movedim(0, -1)
-        first = torch.diag_embed(self.first(out)[1]).unsqueeze(0)
+        first = torch.diag_embed(self.first(out)[1]).expand(1, *scale.shape[1:])
         return DenseGaussMarkovPath(mean, memory, torch.cat([first, scale]), grid)
 
     def _root(self, out: StepOutputs, gap: Tensor, grid: TimeGrid) -> Tensor:
         """The head's root, in units of what observations tell, on position and momentum."""
-        ahead = (1.0 - grid.fraction.to(gap)).movedim(-1, 0).unsqueeze(-1) * gap
+        ahead = pad_batch((1.0 - grid.fraction.to(gap)).movedim(-1, 0).unsqueeze(-1), self.ndim) * gap
         now, then = self._flight(ahead), self._flight(ahead + gap)
-        place = (self.noise.square() + self._gained(ahead)).sqrt().expand_as(out.centre[..., : self.size])
+        place = (self.noise.square() + self._gained(ahead)).sqrt()
         # the observation after the next one, given the next
         speed = (2.0 * self.noise.square() + self._gained(ahead + gap)).sqrt() / (then - now)
-        unit = torch.cat([place, speed.expand_as(place)], -1)
+        unit = side_by_side(*(part.expand(*part.shape[:-1], self.size) for part in (place, speed)))
         upper, lower = (out.root / _START / unit.unsqueeze(-1)).split(self.size, -2)
         return torch.cat([upper, lower + now.unsqueeze(-1) * upper], -2)
+
+    def _steps(self, grid: TimeGrid, like: Tensor) -> Tensor:
+        """Length of every step, ``(n_steps, *1, series, 1)``."""
+        return pad_batch(grid.steps.movedim(-1, 0).unsqueeze(-1).to(like), self.ndim)
 
     def _flight(self, time: Tensor) -> Tensor:
         """What a momentum adds to the position within a time, ``psi / m``."""
@@ -138,10 +155,6 @@ class _HarmonicWell:
     def expansion(self, z: Tensor, weights: Tensor | None = None) -> LocalExpansion:
         hessian = torch.diag_embed(self.stiffness.expand_as(z))
         return LocalExpansion(self.gradient(z), hessian, torch.zeros_like(z))
-
-
-def _steps(grid: TimeGrid, like: Tensor) -> Tensor:
-    return grid.steps.movedim(-1, 0).unsqueeze(-1).to(like)
 
 
 @frame_of.register

@@ -3,6 +3,7 @@
 from pyro_langevin.paths.control import Control, Controls
 from pyro_langevin.paths.controlled import ControlledPath
 from pyro_langevin.paths.dense_gauss_markov import DenseGaussMarkovPath
+from pyro_langevin.paths.forecast import prefix_condition
 from pyro_langevin.paths.gauss_markov import GaussMarkovPath
 from pyro_langevin.paths.langevin import LangevinPath
 from pyro_langevin.paths.parametrisation import Absolute, Additive, Parametrisation
@@ -25,5 +26,6 @@ __all__ = [
     "SteeredPath",
     "TiltedPath",
     "Tilting",
+    "prefix_condition",
     "require_shared_diffusion",
 ]

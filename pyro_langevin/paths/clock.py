@@ -37,6 +37,11 @@ class Clock:
         ordered = flat[0].unsqueeze(-1) if shared else steps.movedim(-1, 0).unsqueeze(-1)
         return cls(ordered, mask, batch, grid.n_points)
 
+    def after(self, n: int) -> Clock:
+        """The clock of what remains of a path when its first ``n`` points are taken away."""
+        mask = None if self.mask is None else self.mask[n:]
+        return Clock(self.steps[n:], mask, self.batch_shape, self.n_points - n)
+
     def steps_for(self, ndim: int) -> Tensor:
         """Steps that broadcast against time-leftmost states with ``ndim`` dimensions."""
         return pad_batch(self.steps, ndim)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from pyro.distributions import TorchDistribution
+from pyro.distributions.score_parts import ScoreParts
 from torch import Tensor
 from torch.distributions import constraints
 
 from pyro_langevin.dynamics.small_matrices import log_abs_det, matvec, solve
 from pyro_langevin.paths.clock import Clock, pad_batch, rested
 from pyro_langevin.paths.langevin import LOG_2PI
+from pyro_langevin.paths.score import sticking_the_landing
 from pyro_langevin.time_grid import TimeGrid
 
 
@@ -42,7 +46,8 @@ class DenseGaussMarkovPath(TorchDistribution):
         self.mean_path, self.memory, self.scale = mean, memory, scale
         self.clock = Clock.of(grid, mean)
         event_shape = torch.Size([mean.shape[0], mean.shape[-1]])
-        super().__init__(mean.shape[1:-1], event_shape, validate_args=validate_args)
+        parts = (mean.shape[1:-1], memory.shape[1:-2], scale.shape[1:-2])
+        super().__init__(torch.broadcast_shapes(*parts), event_shape, validate_args=validate_args)
 
     def expand(self, batch_shape: torch.Size, _instance: object = None) -> DenseGaussMarkovPath:
         new = self._get_checked_instance(DenseGaussMarkovPath, _instance)
@@ -67,7 +72,7 @@ class DenseGaussMarkovPath(TorchDistribution):
         """Log density of paths ``(*sample, *batch_shape, time, dim)``."""
         if self._validate_args:
             self._validate_sample(value)
-        path = value.movedim(-2, 0)
+        path = pad_batch(value.movedim(-2, 0), len(self.batch_shape) + 2)
         residual = path - pad_batch(self.mean_path, path.dim())
         scale, memory = (pad_batch(part, path.dim() + 1) for part in (self.scale, self.memory))
         kick = torch.cat([residual[:1], residual[1:] - matvec(memory, residual[:-1])])
@@ -76,3 +81,7 @@ class DenseGaussMarkovPath(TorchDistribution):
         mask = self.clock.mask_for(per_state.dim())
         steps = per_state[1:] if mask is None else torch.where(mask, per_state[1:], 0.0)
         return per_state[0] + steps.sum(0)
+
+    def score_parts(self, value: Tensor, *args: Any, **kwargs: Any) -> ScoreParts:
+        """Log density with the sticking-the-landing entropy: its gradient flows through the path alone."""
+        return sticking_the_landing(self, value)
