@@ -103,7 +103,7 @@ def test_a_model_of_another_dimension_is_refused() -> None:
 def test_the_exact_evidence_of_overdamped_models_is_refused() -> None:
     data = ragged()
     model, _ = prepared(pl.SteeredGuide, data)
-    with pytest.raises(ValueError, match="one-dimensional state, got 2"):
+    with pytest.raises(ValueError, match="expected overdamped dynamics, got UnderdampedDynamics"):
         pl.grid_log_evidence(model, data, pl.StateGrid.around(-1.0, 1.0))
 
 

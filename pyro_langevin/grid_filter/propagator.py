@@ -38,10 +38,18 @@ class Propagator:
         rates hold even where a well is hardly wider than a cell.
 
         Raises:
-            ValueError: If the dynamics are underdamped.
+            ValueError: If the dynamics are underdamped, or the state's dimension is not the grid's.
         """
         if not isinstance(dynamics, OverdampedDynamics):
-            raise ValueError(f"exact evidence: expected overdamped dynamics, got {type(dynamics).__name__}")
+            raise ValueError(
+                f"exact evidence: expected overdamped dynamics, got {type(dynamics).__name__}; with momenta there is "
+                "none on a grid, take the bound of a guide"
+            )
+        if dynamics.dim != grid.dim:
+            raise ValueError(
+                f"exact evidence: the grid has dimension {grid.dim}, the state {dynamics.dim}; "
+                "build the grid over the model's state space"
+            )
         friction, temperature = dynamics.friction, dynamics.temperature.double()
         device = friction.device
 
