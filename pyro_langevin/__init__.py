@@ -2,7 +2,16 @@
 
 from pyro_langevin.diagnostics import audit, dwell_times, kinetics_table, occupancy, summary, summary_record
 from pyro_langevin.dynamics import EulerMaruyama, LocalLinearization, Overdamped
-from pyro_langevin.emissions import GaussianEmission
+from pyro_langevin.emissions import (
+    BernoulliEmission,
+    CategoricalEmission,
+    DecodedEmission,
+    Emission,
+    GaussianEmission,
+    JointEmission,
+    PoissonEmission,
+    StudentTEmission,
+)
 from pyro_langevin.encoders import RecurrentEncoder
 from pyro_langevin.grid_filter import StateGrid, grid_log_evidence
 from pyro_langevin.guides import GaussMarkovGuide, SteeredGuide
@@ -10,7 +19,7 @@ from pyro_langevin.inference_data import load_draws, posterior, save_draws
 from pyro_langevin.initial import MixtureInitial
 from pyro_langevin.landscape import find_landscape
 from pyro_langevin.model import LangevinModel
-from pyro_langevin.observations import ObservationError, Observations
+from pyro_langevin.observations import ObservationError, Observations, join_channels
 from pyro_langevin.paths import GaussMarkovPath, LangevinPath, Messages, SteeredPath
 from pyro_langevin.plots import plot_data, plot_dwell_survival, plot_landscape, plot_loss, plot_occupancy
 from pyro_langevin.potentials import (
@@ -25,12 +34,17 @@ from pyro_langevin.time_grid import TimeGrid
 from pyro_langevin.training import CheckpointError, FitResult, TrainingError, fit
 
 __all__ = [
+    "BernoulliEmission",
+    "CategoricalEmission",
     "CheckpointError",
+    "DecodedEmission",
+    "Emission",
     "EulerMaruyama",
     "FitResult",
     "GaussMarkovGuide",
     "GaussMarkovPath",
     "GaussianEmission",
+    "JointEmission",
     "LangevinModel",
     "LangevinPath",
     "LocalLinearization",
@@ -41,12 +55,14 @@ __all__ = [
     "ObservationError",
     "Observations",
     "Overdamped",
+    "PoissonEmission",
     "Potential",
     "QuadraticPotential",
     "RecurrentEncoder",
+    "StateGrid",
     "SteeredGuide",
     "SteeredPath",
-    "StateGrid",
+    "StudentTEmission",
     "TimeGrid",
     "TrainingError",
     "audit",
@@ -54,6 +70,7 @@ __all__ = [
     "find_landscape",
     "fit",
     "grid_log_evidence",
+    "join_channels",
     "kinetics_table",
     "load_draws",
     "occupancy",

@@ -9,7 +9,7 @@ from pyro.nn import PyroModule
 from torch import Tensor
 
 from pyro_langevin.dynamics import Overdamped
-from pyro_langevin.emissions import GaussianEmission
+from pyro_langevin.emissions import Emission
 from pyro_langevin.initial import MixtureInitial
 from pyro_langevin.observations import Observations
 from pyro_langevin.paths import LangevinPath
@@ -35,7 +35,7 @@ class LangevinModel(PyroModule):
     def __init__(
         self,
         dynamics: Overdamped,
-        emission: GaussianEmission,
+        emission: Emission,
         *,
         initial: MixtureInitial | None = None,
         max_step: float | None = None,
@@ -60,9 +60,7 @@ class LangevinModel(PyroModule):
         """
         self.emission.check(observations)
         scores = self.emission.initialise(observations)
-        complete = observations.mask.all(-1)
-        values = observations.values[complete] if bool(complete.any()) else observations.values.flatten(0, 1)
-        points = (values - values.mean(0)) @ scores.mT
+        points = self.emission.latent_points(observations)
         self.dynamics.potential.initialise(points)
         self.initial.initialise(points)
         self.dynamics.initialise(_diffusion_scale(observations, scores))

@@ -146,14 +146,9 @@ def posterior_group(model: LangevinModel, draws: PathDraws) -> xr.Dataset:
     variables: dict[str, Any] = {
         "z": (("draw", "series", "time", "latent_dim"), draws.z),
         "diffusion": (("draw", "latent_dim"), np.repeat(diffusion[None], n_draws, 0)),
-        "noise": (("draw", "channel"), np.repeat(_numbers(model.emission.noise)[None], n_draws, 0)),
     }
-    decoder = model.emission.decoder
-    if isinstance(decoder, torch.nn.Linear):
-        shift, scale = _numbers(model.emission.shift), _numbers(model.emission.scale)
-        weight, bias = scale[:, None] * _numbers(decoder.weight), shift + scale * _numbers(decoder.bias)
-        variables["weight"] = (("draw", "channel", "latent_dim"), np.repeat(weight[None], n_draws, 0))
-        variables["bias"] = (("draw", "channel"), np.repeat(bias[None], n_draws, 0))
+    for name, (dims, value) in model.emission.parameters_in_data_units().items():
+        variables[name] = (("draw", *dims), np.repeat(_numbers(value)[None], n_draws, 0))
     return xr.Dataset(variables)
 
 
