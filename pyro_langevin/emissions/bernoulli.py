@@ -58,7 +58,8 @@ class BernoulliEmission(DecodedEmission):
         log_odds = self.log_odds(points)
         seen = mask.to(values)
         rows, known = (values * seen).reshape(-1, self.obs_dim), seen.reshape(-1, self.obs_dim)
-        return (log_odds @ rows.mT - softplus(log_odds) @ known.mT).unflatten(-1, values.shape[:-1])
+        table = log_odds @ rows.mT - softplus(log_odds) @ known.mT
+        return table.reshape(len(points), *values.shape[:-1])
 
     @torch.no_grad()
     def set_units(self, observations: Observations) -> None:
@@ -82,5 +83,6 @@ class BernoulliEmission(DecodedEmission):
 
 def _frequency(observations: Observations) -> Tensor:
     """Share of ones in each channel, half an outcome away from never and always."""
-    least = 0.5 / observations.mask.sum((0, 1)).clamp_min(1)
-    return torch.minimum(torch.maximum(observed_mean(observations), least), 1.0 - least)
+    mean = observed_mean(observations)
+    least = 0.5 / observations.mask.sum((0, 1)).clamp_min(1).to(mean)
+    return torch.minimum(torch.maximum(mean, least), 1.0 - least)

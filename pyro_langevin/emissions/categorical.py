@@ -86,11 +86,12 @@ class CategoricalEmission(DecodedEmission):
 
     def rough_outputs(self, observations: Observations) -> Tensor:
         """Log shares of the categories in smoothed indicators, their mean over the categories taken off."""
-        indicators = one_hot(observations.values.squeeze(-1).long(), self.n_categories) * observations.mask
-        count = observations.mask.sum()
-        share = (indicators.sum((0, 1)) + 0.5) / (count + 0.5 * self.n_categories)
+        codes = observations.values.squeeze(-1).long()
+        indicators = (one_hot(codes, self.n_categories) * observations.mask).to(observations.values)
+        counted = indicators.sum((0, 1)) + 0.5
+        share = counted / counted.sum()
         local = smoothed(
-            indicators.to(observations.values),
+            indicators,
             observations.mask.expand(indicators.shape),
             share,
             torch.full_like(share, 0.5 * self.n_categories),

@@ -82,7 +82,7 @@ class PoissonEmission(DecodedEmission):
         seen = mask.to(values)
         rows, known = (values * seen).reshape(-1, self.obs_dim), seen.reshape(-1, self.obs_dim)
         table = log_mean @ rows.mT - log_mean.exp() @ known.mT
-        return table.unflatten(-1, values.shape[:-1]) - ((values + 1.0).lgamma() * seen).sum(-1)
+        return table.reshape(len(points), *values.shape[:-1]) - ((values + 1.0).lgamma() * seen).sum(-1)
 
     @torch.no_grad()
     def set_units(self, observations: Observations) -> None:
@@ -105,4 +105,5 @@ class PoissonEmission(DecodedEmission):
 
 def _mean_counts(observations: Observations) -> Tensor:
     """Mean count of each channel, of half an event where none was seen: a part of the data may well lack any."""
-    return torch.maximum(observed_mean(observations), 0.5 / observations.mask.sum((0, 1)).clamp_min(1))
+    mean = observed_mean(observations)
+    return torch.maximum(mean, 0.5 / observations.mask.sum((0, 1)).clamp_min(1).to(mean))
