@@ -15,7 +15,16 @@ from pyro_langevin.dynamics import (
     Underdamped,
     to_torchsde,
 )
-from pyro_langevin.emissions import GaussianEmission
+from pyro_langevin.emissions import (
+    BernoulliEmission,
+    CategoricalEmission,
+    DecodedEmission,
+    Emission,
+    GaussianEmission,
+    JointEmission,
+    PoissonEmission,
+    StudentTEmission,
+)
 from pyro_langevin.encoders import Filtering, RecurrentEncoder, Smoothing, TwoSided
 from pyro_langevin.grid_filter import StateGrid, grid_log_evidence
 from pyro_langevin.guides import ControlledGuide, ControlNetwork, GaussMarkovGuide, JointGuide, SteeredGuide
@@ -23,7 +32,7 @@ from pyro_langevin.inference_data import load_draws, posterior, save_draws
 from pyro_langevin.initial import MixtureInitial
 from pyro_langevin.landscape import find_landscape
 from pyro_langevin.model import LangevinModel
-from pyro_langevin.observations import ObservationError, Observations
+from pyro_langevin.observations import ObservationError, Observations, join_channels
 from pyro_langevin.paths import (
     Absolute,
     Additive,
@@ -56,13 +65,17 @@ __all__ = [
     "Absolute",
     "Additive",
     "AdditiveNoise",
+    "BernoulliEmission",
+    "CategoricalEmission",
     "CheckpointError",
     "Control",
     "ControlNetwork",
     "ControlledGuide",
     "ControlledPath",
     "Controls",
+    "DecodedEmission",
     "DenseGaussMarkovPath",
+    "Emission",
     "EulerMaruyama",
     "Filtering",
     "FitResult",
@@ -71,6 +84,7 @@ __all__ = [
     "GaussianEmission",
     "GeometricNoise",
     "ItoDiffusion",
+    "JointEmission",
     "JointGuide",
     "LangevinModel",
     "LangevinPath",
@@ -88,6 +102,7 @@ __all__ = [
     "Observations",
     "Overdamped",
     "PhaseSpaceLinearization",
+    "PoissonEmission",
     "Potential",
     "QuadraticPotential",
     "RecurrentEncoder",
@@ -95,6 +110,7 @@ __all__ = [
     "StateGrid",
     "SteeredGuide",
     "SteeredPath",
+    "StudentTEmission",
     "TimeGrid",
     "TrainingError",
     "TwoSided",
@@ -104,6 +120,7 @@ __all__ = [
     "find_landscape",
     "fit",
     "grid_log_evidence",
+    "join_channels",
     "kinetics_table",
     "load_draws",
     "occupancy",

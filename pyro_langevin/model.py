@@ -9,7 +9,7 @@ from pyro.nn import PyroModule
 from torch import Tensor
 
 from pyro_langevin.dynamics import ItoDiffusion, Overdamped, Underdamped
-from pyro_langevin.emissions import GaussianEmission
+from pyro_langevin.emissions import Emission
 from pyro_langevin.initial import MixtureInitial
 from pyro_langevin.observations import Observations
 from pyro_langevin.paths import LangevinPath
@@ -35,7 +35,7 @@ class LangevinModel(PyroModule):
     def __init__(
         self,
         dynamics: Overdamped | Underdamped | ItoDiffusion,
-        emission: GaussianEmission,
+        emission: Emission,
         *,
         initial: MixtureInitial | None = None,
         max_step: float | None = None,
@@ -62,7 +62,7 @@ class LangevinModel(PyroModule):
         """
         self.emission.check(observations)
         scores = self.emission.initialise(observations)
-        points = states_suggested(observations, scores)
+        points = self.emission.latent_points(observations)
         self.dynamics.initialise(_diffusion_scale(observations, scores), points)
         self.initial.initialise(points)
         return scores
@@ -89,18 +89,6 @@ class LangevinModel(PyroModule):
             states = at_observations(z, grid)
             self.emission.observe(states[..., : self.dynamics.position_dim], observations)
         return states
-
-
-def states_suggested(observations: Observations, scores: Tensor) -> Tensor:
-    """Latent scores ``(n, latent_dim)`` of the complete rows of the data.
-
-    Args:
-        observations: The data.
-        scores: From :meth:`LangevinModel.initialise`.
-    """
-    complete = observations.mask.all(-1)
-    values = observations.values[complete] if bool(complete.any()) else observations.values.flatten(0, 1)
-    return (values - values.mean(0)) @ scores.mT
 
 
 def series_plate(observations: Observations, n_series: int | None) -> pyro.plate:

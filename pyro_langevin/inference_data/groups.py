@@ -148,21 +148,14 @@ def posterior_group(model: LangevinModel, draws: PathDraws) -> xr.Dataset:
     """Paths at the observation times and the fitted parameters of one fit."""
     n_draws, dim = draws.z.shape[0], draws.z.shape[-1]
     along = ("draw", "series", "time", "latent_dim")
-    variables: dict[str, Any] = {
-        "z": (along, draws.z),
-        "noise": (("draw", "channel"), np.repeat(_numbers(model.emission.noise)[None], n_draws, 0)),
-    }
+    variables: dict[str, Any] = {"z": (along, draws.z)}
     for name, constant in model.dynamics.reported().items():
         values = _numbers(torch.as_tensor(constant).expand(dim))
         variables[name] = (("draw", "latent_dim"), np.repeat(values[None], n_draws, 0))
     if draws.momentum.shape[-1] > 0:
         variables["momentum"] = (along, draws.momentum)
-    decoder = model.emission.decoder
-    if isinstance(decoder, torch.nn.Linear):
-        shift, scale = _numbers(model.emission.shift), _numbers(model.emission.scale)
-        weight, bias = scale[:, None] * _numbers(decoder.weight), shift + scale * _numbers(decoder.bias)
-        variables["weight"] = (("draw", "channel", "latent_dim"), np.repeat(weight[None], n_draws, 0))
-        variables["bias"] = (("draw", "channel"), np.repeat(bias[None], n_draws, 0))
+    for name, (dims, value) in model.emission.parameters_in_data_units().items():
+        variables[name] = (("draw", *dims), np.repeat(_numbers(value)[None], n_draws, 0))
     return xr.Dataset(variables)
 
 
