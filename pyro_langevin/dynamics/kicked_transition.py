@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
+from pyro_langevin.dynamics.small_matrices import side_by_side
 from pyro_langevin.dynamics.transition import Transition
 
 
@@ -28,9 +28,9 @@ class KickedTransition(Transition):
     def apply(self, noise: Tensor) -> Tensor:
         """Next state ``(*batch, dim)`` for standard normal ``noise`` of that shape."""
         position, momentum = super().apply(noise).chunk(2, -1)
-        return torch.cat([position, momentum + self.kick(position)], -1)
+        return side_by_side(position, momentum + self.kick(position))
 
     def whiten(self, value: Tensor) -> Tensor:
         """Noise that leads to ``value``, ``(*batch, dim)``."""
         position, momentum = value.chunk(2, -1)
-        return super().whiten(torch.cat([position, momentum - self.kick(position)], -1))
+        return super().whiten(side_by_side(position, momentum - self.kick(position)))
