@@ -107,12 +107,12 @@ def at_observations(z: Tensor, grid: TimeGrid) -> Tensor:
 
 
 def _diffusion_scale(observations: Observations, scores: Tensor) -> float:
-    """Where the diffusion may start: the latent variance in a gap, less where neighbours hardly differ."""
+    """Where the diffusion may start: a third of the latent variance per gap, less where neighbours hardly differ."""
     gap = observations.typical_gap
     both = (observations.mask[:, 1:] & observations.mask[:, :-1]).all(-1)
     moves = (observations.values.diff(dim=1) @ scores.mT).square().mean(-1)
     inside = observations.times.diff(dim=-1) < 1.5 * gap
     seen = moves[both & inside]
     if len(seen) == 0:
-        return 0.9 / gap
-    return min(0.9, 1.8 * float(seen.mean())) / gap
+        return 0.3 / gap
+    return min(0.3, 1.8 * float(seen.mean())) / gap

@@ -240,7 +240,7 @@ def test_the_initial_model_is_finite_and_scaled_to_the_data() -> None:
     assert scores.shape == (2, CHANNELS)
     assert all(bool(parameter.isfinite().all()) for parameter in model.parameters())
     gap = data.typical_gap
-    assert 0.0 < model.dynamics.diffusion.item() * gap <= 0.9 + 1e-9
+    assert 0.0 < model.dynamics.diffusion.item() * gap <= 0.3 + 1e-9
 
 
 @every_guide

@@ -19,9 +19,10 @@ _RIPPLE_NATS = 5.0
 # Jump-like data want wells of no width that are relaxed in no time. What follows costs nats per observed value.
 _NARROWEST = 1.2  # standard deviation of a well in cells: the grid sees it, and a chain of affordable step can leave it
 _NARROW_NATS = 0.02
-_FASTEST = 60.0  # relaxations in a well per gap: beyond, a passage is not told from a jump
+_FASTEST = 24.0  # relaxations in a well per gap: beyond, a passage is not told from a jump
 _FAST_NATS = 0.005
 _UNIT_NATS = 0.1
+_FIRST_MOVES = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0)  # diffusion times gap that is tried at the start
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,6 +65,15 @@ class EvidenceObjective:
         unit = (torch.linalg.solve(self.metric, _metric(model, self.grid)) - one).square().sum()
         held = _NARROW_NATS * narrow + _FAST_NATS * fast + _UNIT_NATS * unit
         return misfit + _RIPPLE_NATS * ripples / self.n_values + held
+
+    @torch.no_grad()
+    def start_diffusion(self, model: LangevinModel, batch: Observations) -> None:
+        """Start a learned diffusion at the best of a few values for the data, the potential being where it is."""
+        losses = {}
+        for moved in _FIRST_MOVES:
+            model.dynamics.initialise(moved / self.gap)
+            losses[float(self(model, batch))] = moved / self.gap
+        model.dynamics.initialise(losses[min(losses)])
 
     def _roughness(self, model: LangevinModel) -> tuple[Tensor, Tensor, Tensor]:
         """How far a potential goes beyond what data and grid can tell, averaged over states and barriers.

@@ -171,6 +171,11 @@ class Trainer:
         """Settle what a phase starts from; False if it may be skipped."""
         grid = None if self.evidence is None else self.evidence.grid
         gap = self.observations.typical_gap
+        if phase.name == "evidence":
+            assert self.evidence is not None
+            windows = training_windows(self.model, self.observations, phase, self.window, 1)
+            batch = windows.select(torch.randint(windows.n_series, (self.batch_size,)))
+            self.evidence.start_diffusion(self.model, batch)
         if phase.name == "lagged evidence":
             assert grid is not None
             check = check_forgetting(self.model, self.observations, grid)
@@ -202,6 +207,8 @@ class Trainer:
                 self._set_rate(optimizer, phase)
                 batch = windows.select(torch.randint(windows.n_series, (self.batch_size,)))
                 loss = loss_of(batch)
+                if len(self._norms[0]) == 0:
+                    parameters(self.model, self.guide, phase)  # Pyro's registration has set the held ones free
                 optimizer.zero_grad()
                 loss.backward()
                 culprit = self._non_finite(loss, groups)

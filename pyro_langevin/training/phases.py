@@ -140,7 +140,7 @@ def choose_max_step(model: LangevinModel, observations: Observations, grid: Stat
     """Largest inner step at which the chain's own dwells are those of the continuous process, within bounds of cost.
 
     In one dimension both are computed exactly for the learned potential, for 2, 4, ... inner steps in a typical gap.
-    In two, where the chain's would have to be simulated, the step is one relaxation time of the stiffest well.
+    In two, where the chain's would have to be simulated for each, the step is one relaxation time of the stiffest well.
     """
     gap = observations.typical_gap
     frozen = copy.deepcopy(model.dynamics).cpu().double()
