@@ -170,7 +170,7 @@ def assert_all_are_trained(case: Row) -> None:
         for name, parameter in module.named_parameters():
             assert parameter.grad is not None, name
             assert bool(parameter.grad.isfinite().all()), name
-            idle = name.endswith("skew") and case.model.dynamics.dim == 1  # no off-diagonal in one dimension
+            idle = name.endswith("skew") and case.model.dynamics.position_dim == 1  # no off-diagonal in one dimension
             assert idle or bool((parameter.grad != 0).any()), name
             parameter.grad = None
 
