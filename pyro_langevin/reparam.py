@@ -29,8 +29,8 @@ class LangevinReparam(Reparam):
 
     The site becomes deterministic. Its noise is the new site ``z_noise``, standard normal of event shape ``(time,
     dim)``, the first row giving the first state. If the distribution of that one is neither a normal nor a multivariate
-    normal, it stays a site of its own, ``z_first``, and the noise has event shape ``(time - 1, dim)``. The joint density
-    is exactly that of the model as discretised. An observed path is left as it is.
+    normal, it stays a site of its own, ``z_first``, and the noise has event shape ``(time - 1, dim)``. The joint
+    density is exactly that of the model as discretised. An observed path is left as it is.
 
     Not for guides, and not for observed or amortised paths in SVI, where the steered guide does better.
 
@@ -43,8 +43,8 @@ class LangevinReparam(Reparam):
         name, path, value = msg["name"], msg["fn"], msg["value"]
         if isinstance(path, TiltedPath) or not isinstance(path, LangevinPath):
             raise TypeError(
-                f"LangevinReparam: expected site {name!r} to be a LangevinPath, got {type(path).__name__}; reparametrise "
-                "only sites of the prior"
+                f"LangevinReparam: expected site {name!r} to be a LangevinPath, got {type(path).__name__}; "
+                "reparametrise only sites of the prior"
             )
         if msg["is_observed"]:
             return {"fn": path, "value": value, "is_observed": True}

@@ -34,8 +34,8 @@ def prefix_condition(path: LangevinPath, data: Tensor) -> LangevinPath:
     """
     if isinstance(path, TiltedPath) or not isinstance(path, LangevinPath):
         raise TypeError(
-            f"prefix_condition: expected the prior's LangevinPath, got {type(path).__name__}; draw from the guide up to "
-            "the last observation and condition the prior on the draws"
+            f"prefix_condition: expected the prior's LangevinPath, got {type(path).__name__}; draw from the guide up "
+            "to the last observation and condition the prior on the draws"
         )
     n_points, dim = path.event_shape
     if data.dim() < 2 or data.shape[-1] != dim or not 1 <= data.shape[-2] < n_points:

@@ -6,7 +6,7 @@ the prior anew each time, as no site of the program; read inside a vectorised pl
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from pyro.nn import PyroModule
@@ -26,7 +26,7 @@ def per_coordinate(module: PyroModule, name: str) -> Tensor:
 
 def event_dim(module: PyroModule, name: str) -> int | None:
     """Number of event dimensions of a sampled parameter; None of one that is not sampled."""
-    prior = module._pyro_samples.get(name)
+    prior: Any = module._pyro_samples.get(name)
     if prior is not None and not hasattr(prior, "event_dim"):
         prior = prior(module)  # a rule that gives the prior
     return getattr(prior, "event_dim", None)
