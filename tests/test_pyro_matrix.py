@@ -202,16 +202,14 @@ def test_every_bound_is_the_bound(dynamics: str, kind: str, elbo: str, particles
 
 @every_row
 @every_bound
-@pytest.mark.parametrize("particles", [1, len(LENGTHS)])
-def test_every_bound_trains_everything(dynamics: str, kind: str, elbo: str, particles: int) -> None:
-    case, estimator = copy.deepcopy(row(dynamics, kind)), BOUNDS[elbo](particles)
+def test_every_bound_trains_everything(dynamics: str, kind: str, elbo: str) -> None:
+    case, estimator = copy.deepcopy(row(dynamics, kind)), BOUNDS[elbo](len(LENGTHS))
     estimator.loss_and_grads(case.model, case.guide, case.data)
     assert_all_are_trained(case)
 
 
 @every_row
-@pytest.mark.parametrize("particles", [len(LENGTHS), 5])
-@pytest.mark.parametrize("vectorised", [False, True])
+@pytest.mark.parametrize(("particles", "vectorised"), [(3, False), (len(LENGTHS), True), (5, True)])
 def test_renyi_bound_is_that_of_the_exact_weights(dynamics: str, kind: str, particles: int, vectorised: bool) -> None:
     case = copy.deepcopy(row(dynamics, kind))
     estimator = RenyiELBO(alpha=0, num_particles=particles, vectorize_particles=vectorised, max_plate_nesting=1)
@@ -309,8 +307,7 @@ MODES: dict[str, Callable[[], AbstractContextManager[object]]] = {
 
 
 @every_row
-@pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("parallel", [False, True])
+@pytest.mark.parametrize(("mode", "parallel"), [("gradients", False), *((mode, True) for mode in MODES)])
 def test_predictive(dynamics: str, kind: str, mode: str, parallel: bool) -> None:
     case = row(dynamics, kind)
     draws = 60 if parallel else 4
@@ -409,7 +406,7 @@ class Labelled(PyroModule):
 
 
 @every_row
-@pytest.mark.parametrize("particles", [1, len(LENGTHS), 5])
+@pytest.mark.parametrize("particles", [len(LENGTHS), 5])
 def test_a_discrete_label_a_series_is_enumerated(dynamics: str, kind: str, particles: int) -> None:
     case = copy.deepcopy(row(dynamics, kind))
     labelled = Labelled(case.model)
