@@ -517,8 +517,8 @@ def test_the_start_finds_what_is_hidden(name: str) -> None:
     scores = emission.initialise(data)
     points = emission.latent_points(data).reshape(x.shape)
     assert scores.shape == (1, data.obs_dim) and bool(scores.isfinite().all())
-    assert correlation(points, x) > 0.8
-    assert float(points.square().mean()) == pytest.approx(1.0, abs=0.05)
+    assert correlation(points, x) > 0.7
+    assert float(points.square().mean()) == pytest.approx(1.0 + emission.blur**2, abs=0.05)
     single = (data.values - data.values.mean((0, 1))) @ scores.mT
     assert correlation(single, x) > (0.25 if name == "sparse poisson" else 0.6)
     # the two states, told apart by the rough latent, have about the mean emission that the data have in each
@@ -581,7 +581,7 @@ def test_groups_never_observed_together_start_on_one_axis() -> None:
         assert isinstance(part, pl.DecodedEmission) and isinstance(part.decoder, nn.Linear)
         weight = part.decoder.weight[:, 0]
         assert correlation(weight, SLOPE) > 0.9 and bool((weight.abs() > 0.2).all())
-    assert correlation(emission.latent_points(data), x) > 0.9
+    assert correlation(emission.latent_points(data), x) > 0.8
     signs = [torch.sign(part.decoder.weight[0, 0]) for part in (gaussian, poisson)]  # type: ignore[union-attr]
     assert signs[0] == signs[1]
 

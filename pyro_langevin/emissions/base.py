@@ -29,12 +29,15 @@ class Emission(PyroModule):
 
     Attributes:
         n_outputs: Number of rough outputs, from which the latent coordinates start; a decoder's outputs, usually.
+        blur: Standard deviation added to the rough latent states of :meth:`latent_points`: smoothed values lie tighter
+            than the states behind them, and wells that start too narrow grow steep walls.
         noise: Typical size of an observation's deviation from its mean, in data units, ``(obs_dim,)``.
     """
 
     latent_dim: int
     obs_dim: int
     n_outputs: int
+    blur: float = 0.0
     noise: Tensor
 
     def __init__(self, latent_dim: int, obs_dim: int) -> None:
@@ -116,7 +119,8 @@ class Emission(PyroModule):
         axes = PrincipalAxes.of(outputs[observations.mask.any(-1)], self.latent_dim)
         complete = observations.mask.all(-1)
         rows = complete if bool(complete.any()) else observations.mask.any(-1)
-        return outputs[rows] @ axes.inverse.mT
+        points = outputs[rows] @ axes.inverse.mT
+        return points + self.blur * torch.randn_like(points) if self.blur > 0.0 else points
 
     def log_likelihood(self, z: Tensor, values: Tensor, mask: Tensor) -> Tensor:
         """Log likelihood ``(*batch,)`` of values ``(*batch, obs_dim)`` where the mask is True, given ``z``.

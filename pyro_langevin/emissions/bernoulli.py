@@ -10,7 +10,7 @@ from torch.nn.functional import softplus
 from pyro_langevin.emissions.base import NamedParameters
 from pyro_langevin.emissions.decoded import DecodedEmission
 from pyro_langevin.emissions.refusal import refuse_where
-from pyro_langevin.emissions.smoothing import smoothed
+from pyro_langevin.emissions.smoothing import SMOOTHING_BLUR, smoothed
 from pyro_langevin.emissions.start import observed_mean
 from pyro_langevin.observations import Observations
 
@@ -28,6 +28,7 @@ class BernoulliEmission(DecodedEmission):
         noise: Standard deviation of each channel; 1 before :meth:`initialise`.
     """
 
+    blur = SMOOTHING_BLUR
     shift: Tensor
 
     def __init__(self, latent_dim: int, obs_dim: int, *, decoder: nn.Module | None = None) -> None:

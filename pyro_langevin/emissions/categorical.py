@@ -10,7 +10,7 @@ from torch.nn.functional import one_hot
 from pyro_langevin.emissions.base import NamedParameters
 from pyro_langevin.emissions.decoded import DecodedEmission
 from pyro_langevin.emissions.refusal import refuse_where
-from pyro_langevin.emissions.smoothing import smoothed
+from pyro_langevin.emissions.smoothing import SMOOTHING_BLUR, smoothed
 from pyro_langevin.observations import Observations
 
 
@@ -32,6 +32,7 @@ class CategoricalEmission(DecodedEmission):
         noise: Standard deviation of a code given its neighbourhood in time, ``(1,)``; 1 before :meth:`initialise`.
     """
 
+    blur = SMOOTHING_BLUR
     shift: Tensor
 
     def __init__(self, latent_dim: int, n_categories: int, *, decoder: nn.Module | None = None) -> None:

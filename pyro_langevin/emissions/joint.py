@@ -37,6 +37,7 @@ class JointEmission(Emission):
                 "the dimension of the dynamics"
             )
         super().__init__(dims[0], sum(part.obs_dim for part in emissions))
+        self.blur = max(part.blur for part in emissions)
         self.n_outputs = sum(part.n_outputs for part in emissions)
         # a plain ModuleList would hide the parts from Pyro, which then gave their parameters the same names
         self.parts = PyroModule[nn.ModuleList](emissions)  # type: ignore[assignment, arg-type]

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from pyro_langevin.emissions.base import NamedParameters
 from pyro_langevin.emissions.decoded import DecodedEmission
 from pyro_langevin.emissions.refusal import refuse_where
-from pyro_langevin.emissions.smoothing import smoothed
+from pyro_langevin.emissions.smoothing import SMOOTHING_BLUR, smoothed
 from pyro_langevin.emissions.start import observed_mean
 from pyro_langevin.observations import Observations
 
@@ -34,6 +34,7 @@ class PoissonEmission(DecodedEmission):
         noise: Square root of the mean count; 1 before :meth:`initialise`.
     """
 
+    blur = SMOOTHING_BLUR
     shift: Tensor
     exposure: Tensor
 
