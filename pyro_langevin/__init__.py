@@ -26,7 +26,7 @@ from pyro_langevin.emissions import (
     StudentTEmission,
 )
 from pyro_langevin.encoders import Filtering, RecurrentEncoder, Smoothing, TwoSided
-from pyro_langevin.grid_filter import StateGrid, grid_log_evidence
+from pyro_langevin.grid_filter import StateGrid, grid_log_evidence, sample_smoothed
 from pyro_langevin.guides import ControlledGuide, ControlNetwork, GaussMarkovGuide, JointGuide, SteeredGuide
 from pyro_langevin.inference_data import load_draws, posterior, save_draws
 from pyro_langevin.initial import MixtureInitial
@@ -132,6 +132,7 @@ __all__ = [
     "posterior",
     "prefix_condition",
     "read_table",
+    "sample_smoothed",
     "save_draws",
     "simulate",
     "summary",

@@ -395,9 +395,9 @@ def test_the_step_is_chosen_unless_it_is_given(dim: int) -> None:
 
 @every_dim
 def test_training_lowers_the_loss(dim: int) -> None:
-    losses = fit(build(dim), steps=24, learning_rate=2e-2, batch_size=16).members[0]
+    losses = fit(build(dim), steps=24, learning_rate=2e-2, batch_size=100).members[0]
     first = [value for value, name in zip(losses.loss, losses.phase, strict=True) if name == losses.phase[0]]
-    assert np.mean(first[-3:]) < np.mean(first[:3]) if dim == 2 else first[-1] < first[0]
+    assert np.mean(first[-3:]) < np.mean(first[:3])
 
 
 def test_gauss_markov_guides_and_ragged_data_with_gaps() -> None:
@@ -499,7 +499,7 @@ def saved(tmp_path: Path) -> Path:
         ({"own": lambda: build(hidden=5)}, "another model"),
         ({"own": lambda: build(2)}, "another model"),
         ({"data": small_data(1)}, "another data"),
-        ({"steps": 13}, "another settings"),
+        ({"steps": 20}, "another settings"),
         ({"learning_rate": 1e-3}, "another settings"),
         ({"seeds": [5]}, "another settings"),
     ],

@@ -15,7 +15,7 @@ from pyro_langevin.inference_data import posterior
 from pyro_langevin.training import fit
 
 CHANNELS, NOISE = 15, 0.3
-STEPS = 300  # enough for data this dense
+STEPS = 450  # enough for data this dense
 DRAWS = 20  # of 256 series
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from pyro_langevin.landscape.region import EnergyGrid
-from pyro_langevin.landscape.surface import Floats, LandscapeError
+from pyro_langevin.landscape.surface import Floats, Integers, LandscapeError
 
 
 def core_depths(barrier: Floats, dim: int) -> Floats:
@@ -50,6 +50,13 @@ def _crossing(axis: Floats, excess: Floats, last: int, direction: int) -> float:
         return float(axis[last])
     share = excess[last] / (excess[last] - excess[beyond])
     return float(axis[last] + share * (axis[beyond] - axis[last]))
+
+
+def last_visited(core_labels: ArrayLike) -> Integers:
+    """Core visited last at each time of ``(*batch, time)`` labels; -1 before the first visit."""
+    labels = np.asarray(core_labels)
+    visited = np.where(labels >= 0, np.arange(labels.shape[-1]), 0)
+    return np.asarray(np.take_along_axis(labels, np.maximum.accumulate(visited, axis=-1), -1))
 
 
 class TransitionCounts(NamedTuple):
@@ -96,8 +103,7 @@ def count_transitions(
     groups = int(np.prod(kept, dtype=np.int64))
     if times < 2 or not labels.size:
         return TransitionCounts(np.zeros((*kept, n_states)), np.zeros((*kept, n_states, n_states)))
-    visited = np.where(labels >= 0, np.arange(times), 0)
-    last = np.take_along_axis(labels, np.maximum.accumulate(visited, axis=-1), -1)
+    last = last_visited(labels)
     begin, end = last[..., :-1].reshape(groups, -1), last[..., 1:].reshape(groups, -1)
     group = np.broadcast_to(np.arange(groups)[:, None], begin.shape)
     known = begin >= 0

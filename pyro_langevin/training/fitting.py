@@ -32,7 +32,7 @@ def fit(
     guide: AmortisedGuide,
     observations: Observations,
     *,
-    steps: int = 450,
+    steps: int = 600,
     seeds: int | Iterable[int] = 1,
     learning_rate: float = 1e-2,
     batch_size: int = 64,
@@ -55,7 +55,7 @@ def fit(
         model: The model; trained in place for the first seed.
         guide: Its guide; trained in place for the first seed.
         observations: The data.
-        steps: Optimiser steps a seed; a phase ends earlier once its loss is on a plateau.
+        steps: Most optimiser steps a seed; a phase ends earlier once its loss is on a plateau.
         seeds: How many independent fits, or their seeds. Only several can show how sure the fit itself is.
         learning_rate: Peak learning rate of the guide; the few parameters of the model get twice that.
         batch_size: Windows a step.
@@ -105,7 +105,8 @@ def fit(
     pristine = copy.deepcopy((model, guide))
     members: list[FittedMember] = []
     interrupted = False
-    bar = tqdm(total=steps * len(chosen), disable=not progress, smoothing=0.05)
+    per_seed = sum(phase.steps for phase in phases)
+    bar = tqdm(total=per_seed * len(chosen), disable=not progress, smoothing=0.05)
     with bar:
         for number, seed in enumerate(chosen):
             pyro.set_rng_seed(seed)
@@ -128,7 +129,7 @@ def fit(
                 )
                 if number < len(header["finished"]):
                     trainer.restore(header["finished"][number])
-                    bar.update(steps)
+                    bar.update(per_seed)
                 else:
                     if current is not None:
                         trainer.restore(current)

@@ -67,19 +67,18 @@ class Phase:
 
 
 def plan(steps: int, learning_rate: float, *, exact: bool, dim: int) -> list[Phase]:
-    """The phases of a fit of so many steps."""
+    """The phases of a fit of at most so many steps."""
     if not exact:
         first = max(2 * steps // 3, 1)
         return [
             Phase("bound", first, learning_rate, 2.0, 1.0),
             Phase("posterior", max(steps - first, 1), learning_rate, 0.0, 1.0),
         ]
-    first, second = max(7 * steps // 20, 1), max(steps // 8, 1)
+    # twice the rate in two dimensions, where the way is longer and a step dearer, and half the steps
     return [
-        # without a guide there is little noise, and in two dimensions the way is longer
-        Phase("evidence", first, learning_rate, 2.0 * dim, 0.0),
-        Phase("lagged evidence", second, learning_rate, 2.0 * dim, 0.0),
-        Phase("posterior", max(steps - first - second, 1), learning_rate, 0.0, 1.0),
+        Phase("evidence", max(steps // (2 * dim), 1), learning_rate, 2.0 * dim, 0.0),
+        Phase("lagged evidence", max(steps // 10, 1), learning_rate, 2.0 * dim, 0.0),
+        Phase("posterior", max(steps // 3, 1), learning_rate, 0.0, 1.0),
     ]
 
 
