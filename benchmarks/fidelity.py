@@ -62,6 +62,8 @@ def two_state_figures(idata: Any, seconds: float) -> list[Figure]:
         Figure("states", float(idata["states"]["n_states"][0]), 2, 0, relative=False),
         Figure("MFPT A->B", mfpt[0, 1], unknown, 0.15),
         Figure("MFPT B->A", mfpt[1, 0], unknown, 0.15),
+        Figure("rate A->B (1/MFPT)", 1.0 / mfpt[0, 1], unknown, 0.12),
+        Figure("rate B->A (1/MFPT)", 1.0 / mfpt[1, 0], unknown, 0.12),
         Figure("barrier A->B (kT)", float(idata["states"]["beta_barrier"][0, 0, 1]), unknown, 0.3, relative=False),
         Figure("barrier B->A (kT)", float(idata["states"]["beta_barrier"][0, 1, 0]), unknown, 0.3, relative=False),
         Figure("occupancy A, paths", float(occupancy["path"][0, ..., 0].mean()), unknown, 0.02, relative=False),
@@ -133,13 +135,17 @@ def kinsoft(seed: int) -> list[Figure]:
     idata, seconds = fitted(datasets.kinsoft(), seed)
     figures = two_state_figures(idata, seconds)
     low = int(idata["states"]["location"].values[0, :, 0].argmin())
-    slow, fast = 1 / 0.15, 1 / 0.22
-    first, second = (slow, fast) if low == 0 else (fast, slow)
+    first, second = (0.15, 0.22) if low == 0 else (0.22, 0.15)
     share = 0.595 if low == 0 else 0.405
     return with_truth(
         figures,
-        {"MFPT A->B": (first, 0.12), "MFPT B->A": (second, 0.12), "occupancy A, paths": (share, 0.02),
-         "dwell A, paths": (first, 0.12), "dwell B, paths": (second, 0.12)},
+        {
+            "rate A->B (1/MFPT)": (first, 0.12),
+            "rate B->A (1/MFPT)": (second, 0.12),
+            "occupancy A, paths": (share, 0.02),
+            "dwell A, paths": (1 / first, 0.12),
+            "dwell B, paths": (1 / second, 0.12),
+        },
     )
 
 
