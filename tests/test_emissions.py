@@ -79,7 +79,7 @@ CASES: dict[str, Case] = {
         lambda: counts(3),
         lambda e, z: torch.distributions.Poisson(0.25 * (e.shift + e.decoder(z)).exp()),
         3,
-        (-1.0, r"expected counts 0, 1, 2, ..., got -1 at time 1.5 of channel 'y1' in series '2' \(1 such values\); give"),
+        (-1.0, r"expected counts 0, 1, 2, ..., got -1 at time 1.5 of channel 'y1' in series '2'.*; give"),
     ),
     "bernoulli": Case(
         lambda latent_dim=LATENT, **own: pl.BernoulliEmission(latent_dim, 3, **own),
@@ -93,7 +93,7 @@ CASES: dict[str, Case] = {
         lambda: torch.randint(4, (SERIES, TIME, 1)).double(),
         categorical_law,
         4,
-        (4.0, r"expected codes 0, 1, ..., 3, got 4 at time 1.5 of channel 'y0' in series '2' \(1 such values\); number"),
+        (4.0, r"expected codes 0, 1, ..., 3, got 4 at time 1.5 of channel 'y0' in series '2'.*; number"),
     ),
 }
 every_kind = pytest.mark.parametrize("kind", CASES)
