@@ -79,7 +79,7 @@ CASES: dict[str, Case] = {
         lambda: counts(3),
         lambda e, z: torch.distributions.Poisson(0.25 * (e.shift + e.decoder(z)).exp()),
         3,
-        (-1.0, r"expected counts 0, 1, 2, ..., got -1 at time 1.5 of channel 'y1' in series '2' \(1 such values\);"),
+        (-1.0, r"expected counts 0, 1, 2, ..., got -1 at time 1.5 of channel 'y1' in series '2'.*; give"),
     ),
     "bernoulli": Case(
         lambda latent_dim=LATENT, **own: pl.BernoulliEmission(latent_dim, 3, **own),
@@ -93,7 +93,7 @@ CASES: dict[str, Case] = {
         lambda: torch.randint(4, (SERIES, TIME, 1)).double(),
         categorical_law,
         4,
-        (4.0, r"expected codes 0, 1, ..., 3, got 4 at time 1.5 of channel 'y0' in series '2' \(1 such values\);"),
+        (4.0, r"expected codes 0, 1, ..., 3, got 4 at time 1.5 of channel 'y0' in series '2'.*; number"),
     ),
 }
 every_kind = pytest.mark.parametrize("kind", CASES)
@@ -646,7 +646,7 @@ def test_the_exact_evidence_takes_it_in_one_dimension(name: str) -> None:
     evidence.sum().backward()
     assert all(bool(p.grad is not None and p.grad.isfinite().all()) for p in emission.parameters())
     with torch.no_grad():
-        points = grid.points[:, None]
+        points = grid.points
         stationary = (-model.dynamics.potential.energy(points) / torch.as_tensor(model.dynamics.temperature)).softmax(0)
         law = stationary[:, None].repeat(1, 8)
         law[:, 0] = model.initial().log_prob(points).softmax(0)
