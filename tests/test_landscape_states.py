@@ -9,7 +9,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from pyro_langevin.landscape import Landscape, LandscapeError, find_landscape, stationary_occupancy
+from pyro_langevin.landscape import (
+    Landscape,
+    LandscapeError,
+    continuous_kinetics,
+    find_landscape,
+    stationary_occupancy,
+)
 from pyro_langevin.potentials.analytic import (
     AnalyticPotential,
     DoubleWell,
@@ -214,3 +220,20 @@ class Unbounded(Potential):
 def test_bad_input_is_refused(build: Callable[[], Landscape], message: str) -> None:
     with pytest.raises(LandscapeError, match=message):
         build()
+
+
+def test_wells_that_no_start_lies_beyond_the_barrier_of_are_left_out_on_demand() -> None:
+    """Three wells in a row and paths in the left two: the line ends at the second barrier."""
+    potential = MixturePotential(1, 3)
+    with torch.no_grad():
+        potential.centres.copy_(torch.tensor([[-2.0], [0.0], [2.0]]))
+        potential.log_sharpness.fill_(float(np.log(4.0)))
+    starts = np.array([[-2.1], [0.1]])
+    whole = find_landscape(potential, starts)
+    part = find_landscape(potential, starts, beyond_starts=False)
+    np.testing.assert_allclose(whole.minimum[:, 0], [-2.0, 0.0, 2.0], atol=1e-6)
+    np.testing.assert_allclose(part.minimum[:, 0], [-2.0, 0.0], atol=1e-6)
+    np.testing.assert_allclose(stationary_occupancy(part).occupancy, [0.5, 0.5], atol=1e-6)
+    exact, left = continuous_kinetics(whole, 1.0), continuous_kinetics(part, 1.0)
+    np.testing.assert_allclose(left.mfpt[0, 1], exact.mfpt[0, 1], rtol=1e-6)  # whatever lies beyond
+    assert part.basin(np.array([[1.9]]))[0] == 1

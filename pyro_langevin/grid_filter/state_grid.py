@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from scipy.spatial import Delaunay
+from scipy.spatial import Delaunay, cKDTree
 from torch import Tensor
 
 #: Above this, a grid that resolves the wells has too many cells.
@@ -48,6 +48,17 @@ class StateGrid:
     def faces(self) -> Tensor:
         """Centres of the faces, ``(face, dim)``."""
         return 0.5 * (self.points[self.first] + self.points[self.second])
+
+    def apron(self, width: float) -> Tensor:
+        """Centres of cells of double width around the grid, up to ``width`` beyond it, ``(m, dim)``."""
+        points = self.points.numpy()
+        axes = [
+            np.arange(low - width, high + width, 2.0 * self.spacing)
+            for low, high in zip(points.min(0), points.max(0), strict=True)
+        ]
+        mesh = np.stack(np.meshgrid(*axes, indexing="ij"), -1).reshape(-1, self.dim)
+        distance, _ = cKDTree(points).query(mesh)
+        return torch.from_numpy(mesh[(distance > 1.5 * self.spacing) & (distance < width)])
 
     @classmethod
     def around(cls, low: float, high: float, *, size: int = 200, margin: float = 0.4) -> StateGrid:

@@ -109,7 +109,11 @@ def _groups_of(
     starts = sample_states(member, observations, most=_STARTS)
     dynamics = member.model.dynamics
     landscape = find_landscape(
-        dynamics.potential, starts, temperature=float(dynamics.temperature), merge_below=merge_below
+        dynamics.potential,
+        starts,
+        temperature=float(dynamics.temperature),
+        merge_below=merge_below,
+        beyond_starts=False,
     )
     if member.grid is not None:
         paths = draw_exactly(member, observations, member.grid, landscape, draws)

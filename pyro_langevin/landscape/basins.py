@@ -31,7 +31,12 @@ _CELLS = {1: (20_001, 20_001), 2: (160, 320), 3: (48, 60)}  # least and most cel
 
 
 def find_landscape(
-    potential: Potential, starts: ArrayLike, *, temperature: float = 1.0, merge_below: float = 1.0
+    potential: Potential,
+    starts: ArrayLike,
+    *,
+    temperature: float = 1.0,
+    merge_below: float = 1.0,
+    beyond_starts: bool = True,
 ) -> Landscape:
     """States of a potential.
 
@@ -45,6 +50,9 @@ def find_landscape(
         starts: Points ``(*batch, dim)``, such as posterior means of the path: one near every state.
         temperature: k_B T in the units of the potential.
         merge_below: Least depth of a state, kT.
+        beyond_starts: In one dimension, whether wells beyond the outermost that hold a start are states. A
+            learned potential may have one where no path ever was, of which the data know nothing; the line then ends
+            at the barrier before it.
 
     Raises:
         LandscapeError: If the potential does not confine, or starts are of another dimension or not finite.
@@ -57,16 +65,23 @@ def find_landscape(
     if not merge_below >= 0:
         raise LandscapeError(f"landscape: merge_below must not be negative, got {merge_below}")
     if surface.dim == 1:
-        return _line(surface, points, merge_below)
+        return _line(surface, points, merge_below, beyond_starts)
     if surface.dim <= 3:
         return _plane_or_space(surface, points, merge_below)
     return _high_dimension(surface, points, merge_below)
 
 
-def _line(surface: ReducedEnergy, starts: Floats, merge_below: float) -> Landscape:
+def _line(surface: ReducedEnergy, starts: Floats, merge_below: float, beyond_starts: bool) -> Landscape:
     low, high = find_region(surface, starts, height=_HEIGHT[1])
     grid = make_grid(surface, low, high, np.array([_CELLS[1][1]]))
     minima, maxima = stationary_points_1d(surface, grid)
+    held = np.searchsorted(maxima, starts[:, 0])
+    first, last = int(held.min()), int(held.max())
+    if not beyond_starts and last - first < len(maxima):
+        low = maxima[[first - 1]] if first > 0 else low
+        high = maxima[[last]] if last < len(maxima) else high
+        grid = make_grid(surface, low, high, np.array([_CELLS[1][1]]))
+        minima, maxima = minima[first : last + 1], maxima[first:last]
     landscape, owner = _merged(surface, minima[:, None], passes_1d(surface, maxima), merge_below, grid)
     grid = _with_basins(grid, landscape, np.searchsorted(landscape.saddle[:, 0], grid.axes[0]))
     return replace(

@@ -11,11 +11,17 @@ from pyro_langevin.grid_filter import StateGrid, grid_log_evidence
 from pyro_langevin.model import LangevinModel
 from pyro_langevin.observations import Observations
 
-_CELLS = {1: 200, 2: 400}  # cells of the grid by dimension
+_CELLS = {1: 240, 2: 400}  # cells of the grid by dimension
+_MARGIN = {1: 1.0, 2: 0.3}  # by which it goes beyond the data, in standard deviations: cells are dear in a plane
+# Beyond the grid nothing is seen of the potential, so that a well could stand there unnoticed: probability around the
+# grid beyond this share costs a few nats in all.
+_APRON = 1.5
+_OUTSIDE = 1e-4
 # Third derivatives beyond this (kT per cubed standard deviation of the data; a 4 kT double well has 60) are taken for
 # ripples, which the evidence hardly sees but a chain trips over, and cost a few nats in all.
 _RIPPLE = 100.0
 _RIPPLE_NATS = 5.0
+_OUTSIDE_NATS = 5.0
 # Jump-like data want wells of no width that are relaxed in no time. What follows costs nats per observed value.
 _NARROWEST = 1.2  # standard deviation of a well in cells: the grid sees it, and a chain of affordable step can leave it
 _NARROW_NATS = 0.02
@@ -29,8 +35,8 @@ _FIRST_MOVES = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0)  # diffusion times gap that is
 class EvidenceObjective:
     """Loss of a batch of windows per observed value: exact evidence and weak penalties.
 
-    The penalties act where the likelihood is flat or has no maximum: ripples finer than the noise, wells narrower than
-    a cell, relaxations much faster than the sampling, and the unit of the latent space.
+    The penalties act where the likelihood is flat or has no maximum: ripples finer than the noise, wells outside the
+    grid or too narrow for it, relaxations much faster than the sampling, and the unit of the latent space.
 
     Attributes:
         grid: Grid over the states.
@@ -47,7 +53,8 @@ class EvidenceObjective:
     @classmethod
     def over(cls, states: Tensor, model: LangevinModel, observations: Observations) -> EvidenceObjective:
         """For a model at its start, on a grid over the states ``(n, dim)`` that the data suggest."""
-        grid = StateGrid.covering(states, size=_CELLS[states.shape[-1]])
+        dim = states.shape[-1]
+        grid = StateGrid.covering(states, size=_CELLS[dim], margin=_MARGIN[dim])
         return cls.on(grid, model, observations)
 
     @classmethod
@@ -64,7 +71,8 @@ class EvidenceObjective:
         one = torch.eye(self.grid.dim).to(self.metric)
         unit = (torch.linalg.solve(self.metric, _metric(model, self.grid)) - one).square().sum()
         held = _NARROW_NATS * narrow + _FAST_NATS * fast + _UNIT_NATS * unit
-        return misfit + _RIPPLE_NATS * ripples / self.n_values + held
+        weak = _RIPPLE_NATS * ripples + _OUTSIDE_NATS * self._outside(model)
+        return misfit + weak / self.n_values + held
 
     @torch.no_grad()
     def start_diffusion(self, model: LangevinModel, batch: Observations) -> None:
@@ -94,6 +102,19 @@ class EvidenceObjective:
         fast = curvature * dynamics.diffusion.mean() * self.gap / _FASTEST
         excess = [(weight * ratio.clamp_min(1.0).log().square()).sum() for ratio in (narrow, fast)]
         return ripples, excess[0], excess[1]
+
+
+    def _outside(self, model: LangevinModel) -> Tensor:
+        """How much of the Boltzmann law lies around the grid, where no evidence acts on it."""
+        dynamics = model.dynamics.read()
+        apron = self.grid.apron(_APRON)
+
+        def log_mass(points: Tensor) -> Tensor:
+            return torch.logsumexp(-dynamics.energy.energy(points.to(dynamics.friction)) / dynamics.temperature, 0)
+
+        cells = 2.0**self.grid.dim  # of the grid in one of the apron
+        share = cells * (log_mass(apron) - log_mass(self.grid.points)).exp()
+        return torch.log1p(share / _OUTSIDE)
 
 
 def _metric(model: LangevinModel, grid: StateGrid) -> Tensor:

@@ -43,7 +43,9 @@ def calibrate_hopping(model: LangevinModel, guide: AmortisedGuide, observations:
     temperature = float(model.dynamics.temperature)
     states = z.reshape(-1, z.shape[-1]).double().cpu().numpy()
     try:
-        landscape = find_landscape(model.dynamics.potential, states, temperature=temperature)
+        landscape = find_landscape(
+            model.dynamics.potential, states, temperature=temperature, beyond_starts=False
+        )
         if landscape.n_states < 2:
             return 1.0
         counts = count_transitions(

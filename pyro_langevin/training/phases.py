@@ -28,13 +28,14 @@ from pyro.infer import TraceMeanField_ELBO
 from torch import Tensor
 from torch.nn import Parameter
 
-from pyro_langevin.grid_filter import MOST_DIMENSIONS, StateGrid
+from pyro_langevin.grid_filter import MOST_DIMENSIONS, StateGrid, sample_smoothed
 from pyro_langevin.guides import AmortisedGuide
 from pyro_langevin.landscape import LandscapeError, chain_kinetics, continuous_kinetics, find_landscape
 from pyro_langevin.model import LangevinModel
 from pyro_langevin.observations import Observations
 
 _INNER_CHOICES = (2, 3, 4, 6, 8, 12, 16, 24)
+_SERIES = 200  # whose posterior paths say where the states are
 _STEP_ERROR = 0.05  # largest log ratio of the chain's dwells to the continuous ones
 _STEPS_PER_WINDOW = 160
 _EVIDENCE_WINDOW = 60
@@ -143,8 +144,13 @@ def choose_max_step(model: LangevinModel, observations: Observations, grid: Stat
     """
     gap = observations.typical_gap
     frozen = copy.deepcopy(model.dynamics).cpu().double()
+    some = observations.select(torch.randperm(observations.n_series)[:_SERIES])
+    path = sample_smoothed(model, some, grid, 1).z[0]
+    states = path[torch.arange(some.n_times) < some.lengths[:, None].cpu()].double().cpu().numpy()
     try:
-        landscape = find_landscape(frozen.potential, grid.points.numpy(), temperature=float(frozen.temperature))
+        landscape = find_landscape(
+            frozen.potential, states, temperature=float(frozen.temperature), beyond_starts=False
+        )
         if grid.dim > 1:
             curvature = landscape.surface.slope_and_curvature(landscape.minimum)[1]
             stiffness = gap * float(frozen.diffusion.max()) * float(np.linalg.eigvalsh(curvature).max())
