@@ -8,8 +8,8 @@ from pyro import poutine
 from pyro.nn import PyroModule
 from torch import Tensor
 
-from pyro_langevin.dynamics import Overdamped
-from pyro_langevin.emissions import GaussianEmission
+from pyro_langevin.dynamics import ItoDiffusion, Overdamped, Underdamped
+from pyro_langevin.emissions import Emission
 from pyro_langevin.initial import MixtureInitial
 from pyro_langevin.observations import Observations
 from pyro_langevin.paths import LangevinPath
@@ -17,13 +17,13 @@ from pyro_langevin.time_grid import TimeGrid
 
 
 class LangevinModel(PyroModule):
-    """Pyro model: independent series, each a Langevin path ``z`` seen through an emission ``y``.
+    """Pyro model: independent series, each a Langevin path ``z`` whose position is seen through an emission ``y``.
 
     Args:
-        dynamics: Prior dynamics with the learned potential.
+        dynamics: Prior dynamics, with a learned potential or another drift.
         emission: Distribution of the observations given the states at their times.
-        initial: Callable that gives the distribution of a first state; a learned Gaussian mixture when
-            omitted.
+        initial: Callable that gives the distribution of a first state; a learned Gaussian mixture of positions,
+            with momenta (where there are any) in equilibrium, when omitted.
         max_step: Largest inner step in the data's time unit. When omitted, :func:`~pyro_langevin.fit` chooses
             it from the stiffness of the learned wells, and before that there is one step per observation.
 
@@ -34,36 +34,37 @@ class LangevinModel(PyroModule):
 
     def __init__(
         self,
-        dynamics: Overdamped,
-        emission: GaussianEmission,
+        dynamics: Overdamped | Underdamped | ItoDiffusion,
+        emission: Emission,
         *,
         initial: MixtureInitial | None = None,
         max_step: float | None = None,
     ) -> None:
         super().__init__()
-        if dynamics.dim != emission.latent_dim:
+        if dynamics.position_dim != emission.latent_dim:
             raise ValueError(
-                f"LangevinModel: the dynamics have dimension {dynamics.dim}, the emission expects latent_dim "
+                f"LangevinModel: the dynamics have dimension {dynamics.position_dim}, the emission expects latent_dim "
                 f"{emission.latent_dim}; build both with the same dimension"
             )
         self.dynamics, self.emission = dynamics, emission
-        self.initial = MixtureInitial(dynamics.dim) if initial is None else initial
+        if initial is None:
+            initial = MixtureInitial(dynamics.position_dim, momentum_deviation=dynamics.momentum_deviation)
+        self.initial = initial
         self.max_step = max_step
         self.adapts_step = max_step is None
         self.annealing = 1.0
 
     def initialise(self, observations: Observations) -> Tensor:
-        """Start emission, potential and first state from the data.
+        """Start emission, dynamics and first state from the data.
 
         Returns:
             Map ``(latent_dim, obs_dim)`` from centred values to latent scores, for the guide's start.
         """
         self.emission.check(observations)
         scores = self.emission.initialise(observations)
-        points = states_suggested(observations, scores)
-        self.dynamics.potential.initialise(points)
+        points = self.emission.latent_points(observations)
+        self.dynamics.initialise(_diffusion_scale(observations, scores), points)
         self.initial.initialise(points)
-        self.dynamics.initialise(_diffusion_scale(observations, scores))
         return scores
 
     def grid(self, observations: Observations) -> TimeGrid:
@@ -78,27 +79,16 @@ class LangevinModel(PyroModule):
             n_series: Number of series that the batch stands for; its ELBO is scaled to it.
 
         Returns:
-            States at the observation times, ``(*particles, series, time, latent_dim)``.
+            States at the observation times, ``(*particles, series, time, dim)``; positions come first.
         """
         grid = self.grid(observations)
+        path = LangevinPath(self.dynamics, self.initial(), grid)  # sampled parameters are shared by all series
         with series_plate(observations, n_series):
             with poutine.scale(scale=self.annealing):
-                z = pyro.sample("z", LangevinPath(self.dynamics, self.initial(), grid))
+                z = pyro.sample("z", path)
             states = at_observations(z, grid)
-            self.emission.observe(states, observations)
+            self.emission.observe(states[..., : self.dynamics.position_dim], observations)
         return states
-
-
-def states_suggested(observations: Observations, scores: Tensor) -> Tensor:
-    """Latent scores ``(n, latent_dim)`` of the complete rows of the data.
-
-    Args:
-        observations: The data.
-        scores: From :meth:`LangevinModel.initialise`.
-    """
-    complete = observations.mask.all(-1)
-    values = observations.values[complete] if bool(complete.any()) else observations.values.flatten(0, 1)
-    return (values - values.mean(0)) @ scores.mT
 
 
 def series_plate(observations: Observations, n_series: int | None) -> pyro.plate:

@@ -116,6 +116,29 @@ def test_values_with_a_minus_an_undefined_transform_and_a_quiet_run(
     assert (y.sel(channel="-exp(x)") < 0).all() and y.sel(channel="sqrt(y)").isnull().any()
 
 
+@pytest.mark.parametrize("emission", ["studentt", "poisson", "categorical", "bernoulli"])
+def test_other_kinds_of_data_are_fitted(emission: str, tmp_path: Path) -> None:
+    codes = np.random.default_rng(0).integers(2 if emission == "bernoulli" else 4, size=40)
+    codes[5] = codes.max()
+    lines = ["t,n", *(f"{0.5 * row},{code}" for row, code in enumerate(codes)), "20,"]
+    (tmp_path / "codes.csv").write_text("\n".join(lines) + "\n")
+    options = ("--time", "t", "--values", "n", "--emission", emission, *QUICK, "--quiet")
+    assert main(["fit", str(tmp_path / "codes.csv"), "--out", str(tmp_path / "out"), *options]) == 0
+    posterior = load_draws(tmp_path / "out" / "posterior.nc").posterior
+    assert posterior.weight.sizes["category" if emission == "categorical" else "channel"] == (
+        4 if emission == "categorical" else 1
+    )
+
+
+def test_codes_that_are_no_codes_are_refused_before_they_cost_memory(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "codes.csv").write_text("t,n\n0,1\n1,2000000000\n2,7\n")
+    options = ("--time", "t", "--values", "n", "--emission", "categorical", *QUICK, "--quiet")
+    assert main(["fit", str(tmp_path / "codes.csv"), "--out", str(tmp_path / "out"), *options]) == 2
+    assert "expected codes from 0 to at most 255, got 2000000000; number the categories 0, 1, ..." in only_line(capsys)
+
+
 def rows(*lines: str) -> str:
     return "\n".join(("t,x,y", *lines)) + "\n"
 
@@ -162,9 +185,14 @@ BAD_OPTIONS = {
     "range without rows": (("--time-range", "50,60"), "expected times between 50 and 60, got 0 to 3.9"),
     "delimiter": (("--delimiter", "ab"), "--delimiter: expected one character"),
     "underdamped": (("--dynamics", "underdamped"), "--dynamics underdamped is not available yet"),
-    "poisson": (
-        ("--emission", "poisson"),
-        "--emission poisson is not available yet; use --emission gaussian",
+    "emission": (
+        ("--emission", "cauchy"),
+        "--emission cauchy is not known; use --emission gaussian or studentt or poisson or categorical or bernoulli",
+    ),
+    "no counts": (("--emission", "poisson"), "expected counts 0, 1, 2, ..., got "),
+    "categories of two columns": (
+        ("--emission", "categorical"),
+        "--emission categorical: expected one column of codes 0, 1, ..., got 2; name one with --values",
     ),
     "potential": (("--potential", "cubic"), "--potential cubic is not known; use --potential neural or mix"),
     "abbreviated": (("--seed", "3"), "unrecognized arguments: --seed 3"),

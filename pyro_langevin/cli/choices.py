@@ -10,10 +10,18 @@ import pyro
 
 from pyro_langevin.cli.command import CommandError
 from pyro_langevin.dynamics import Overdamped
-from pyro_langevin.emissions import GaussianEmission
+from pyro_langevin.emissions import (
+    BernoulliEmission,
+    CategoricalEmission,
+    Emission,
+    GaussianEmission,
+    PoissonEmission,
+    StudentTEmission,
+)
 from pyro_langevin.encoders import RecurrentEncoder
 from pyro_langevin.guides import SteeredGuide
 from pyro_langevin.model import LangevinModel
+from pyro_langevin.observations import Observations
 from pyro_langevin.potentials import MixturePotential, NeuralPotential, Potential
 from pyro_langevin.training import fit
 
@@ -29,10 +37,18 @@ POTENTIALS: dict[str, Callable[[int], Potential]] = {
     "mixture": lambda dim: MixturePotential(dim, 8 * dim),
 }
 DYNAMICS: dict[str, Callable[[Potential], Overdamped]] = {"overdamped": Overdamped}
-EMISSIONS: dict[str, Callable[[int, int], GaussianEmission]] = {"gaussian": GaussianEmission}
+#: By latent dimension, number of channels and number of categories.
+EMISSIONS: dict[str, Callable[[int, int, int], Emission]] = {
+    "gaussian": lambda latent_dim, obs_dim, _: GaussianEmission(latent_dim, obs_dim),
+    "studentt": lambda latent_dim, obs_dim, _: StudentTEmission(latent_dim, obs_dim),
+    "poisson": lambda latent_dim, obs_dim, _: PoissonEmission(latent_dim, obs_dim),
+    "categorical": lambda latent_dim, obs_dim, categories: _categorical(latent_dim, obs_dim, categories),
+    "bernoulli": lambda latent_dim, obs_dim, _: BernoulliEmission(latent_dim, obs_dim),
+}
+_MOST_CATEGORIES = 256
 
 #: Named in the design, not there yet.
-PLANNED = ("underdamped", "studentt", "poisson", "categorical")
+PLANNED = ("underdamped",)
 
 
 def model_and_guide(
@@ -42,6 +58,7 @@ def model_and_guide(
     potential: str = "neural",
     dynamics: str = "overdamped",
     emission: str = "gaussian",
+    categories: int = 2,
     max_step: float | None = None,
 ) -> tuple[LangevinModel, SteeredGuide]:
     """The model that the command line fits, and its guide, drawn from the same seed at every call.
@@ -52,6 +69,7 @@ def model_and_guide(
         potential: One of ``POTENTIALS``.
         dynamics: One of ``DYNAMICS``.
         emission: One of ``EMISSIONS``.
+        categories: Number of categories, for categorical data.
         max_step: Largest inner step in the data's time unit; chosen by the fit when None.
     """
     pyro.set_rng_seed(0)
@@ -61,9 +79,27 @@ def model_and_guide(
             f"use --latent-dim {obs_dim} or fewer, or give more channels with --values"
         )
     prior = chosen(DYNAMICS, dynamics, "--dynamics")(chosen(POTENTIALS, potential, "--potential")(latent_dim))
-    observed = chosen(EMISSIONS, emission, "--emission")(latent_dim, obs_dim)
+    observed = chosen(EMISSIONS, emission, "--emission")(latent_dim, obs_dim, categories)
     model = LangevinModel(prior, observed, max_step=max_step)
     return model, SteeredGuide(model, RecurrentEncoder(obs_dim))
+
+
+def categories(observations: Observations) -> int:
+    """Number of categories that codes 0, 1, ... in the data tell of."""
+    return max(2, int(observations.values.max()) + 1)
+
+
+def _categorical(latent_dim: int, obs_dim: int, categories: int) -> CategoricalEmission:
+    if obs_dim != 1:
+        raise CommandError(
+            f"--emission categorical: expected one column of codes 0, 1, ..., got {obs_dim}; name one with --values"
+        )
+    if categories > _MOST_CATEGORIES:
+        raise CommandError(
+            f"--emission categorical: expected codes from 0 to at most {_MOST_CATEGORIES - 1}, got {categories - 1}; "
+            "number the categories 0, 1, ..."
+        )
+    return CategoricalEmission(latent_dim, categories)
 
 
 def chosen(among: dict[str, Made], name: str, option: str) -> Made:

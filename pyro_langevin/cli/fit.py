@@ -51,7 +51,7 @@ def _add_model_options(group: Any) -> None:
     add = group.add_argument
     add("--latent-dim", type=whole_number(1), default=1, metavar="N", help="dimension (default: 1)")
     add("--dynamics", default="overdamped", metavar="NAME", help=f"{' or '.join(choices.DYNAMICS)} (default)")
-    add("--emission", default="gaussian", metavar="NAME", help=f"{' or '.join(choices.EMISSIONS)} (default)")
+    add("--emission", default="gaussian", metavar="NAME", help=f"{', '.join(choices.EMISSIONS)} (default: gaussian)")
     add("--potential", default="neural", metavar="NAME", help="neural (default) or mixture")
     add("--max-step", type=positive, metavar="H", help="largest time step; chosen by the fit by default")
 
@@ -107,7 +107,7 @@ def run(options: argparse.Namespace) -> int:
     folder = output_folder(options.out)
     if not options.quiet:
         print(observations, flush=True)
-    model, guide = build(options.latent_dim, observations.obs_dim)
+    model, guide = build(options.latent_dim, observations.obs_dim, categories=choices.categories(observations))
     result = fit(
         model,
         guide,

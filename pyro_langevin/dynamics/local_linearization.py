@@ -39,7 +39,7 @@ class LocalLinearization:
 
     def transition(self, dynamics: OverdampedDynamics, z: Tensor, step: Tensor) -> Transition:
         """Transition from ``z`` ``(*batch, dim)`` over ``step`` (broadcastable to ``(*batch, 1)``)."""
-        expansion = dynamics.energy.expansion(z, dynamics.diffusion.expand(z.shape[-1]))
+        expansion = dynamics.energy.expansion(z, dynamics.weights(z))
         # In coordinates y = sqrt(friction) z the Jacobian of the drift is symmetric and the noise isotropic.
         root = dynamics.friction.sqrt()
         across = (root.unsqueeze(-1) * root.unsqueeze(-2)) if root.dim() else root.square()
@@ -51,7 +51,7 @@ class LocalLinearization:
         bend = matvec(whitened, -expansion.laplacian_gradient * (step.square() / (root * deviation)))
         bend = bend / (1.0 + bend.square().sum(-1, keepdim=True)).sqrt()
         mean = z + (matvec(first, drift) + matvec(noise, bend) * deviation) / root
-        return Transition(mean, noise * (deviation / root).expand_as(z).unsqueeze(-1))
+        return Transition(mean, noise * (deviation / root).unsqueeze(-1))
 
 
 def _clamped(x: Tensor) -> Tensor:

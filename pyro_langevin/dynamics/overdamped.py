@@ -10,9 +10,11 @@ from pyro.nn import PyroModule, PyroParam
 from torch import Tensor
 from torch.distributions import constraints
 
+from pyro_langevin.dynamics.constants import as_tensor, check_positive
 from pyro_langevin.dynamics.local_linearization import LocalLinearization
 from pyro_langevin.dynamics.transition import Transition
 from pyro_langevin.potentials.base import Energy, Potential
+from pyro_langevin.potentials.parameters import per_coordinate, refuse_unsampled
 
 
 class Scheme(Protocol):
@@ -32,11 +34,13 @@ class Overdamped(PyroModule):
     Args:
         potential: The potential ``U``.
         friction: Scalar or ``(dim,)``; float or tensor (fixed), ``PyroParam`` or ``PyroSample``. Learned when omitted,
-            one value for all dimensions.
-        temperature: k_B T in the units of ``U``, scalar.
+            one value for all dimensions. A tensor with the batch dimensions of the path, as a value sampled
+            elsewhere in a Pyro program has, is ``(*batch, 1)`` or ``(*batch, dim)``.
+        temperature: k_B T in the units of ``U``, scalar or ``(*batch, 1)``.
         scheme: The discretisation, :class:`LocalLinearization` by default.
     """
 
+    has_potential = True
     friction: Tensor
     temperature: Tensor
 
@@ -56,12 +60,12 @@ class Overdamped(PyroModule):
             )
         self.potential = potential
         self.scheme = LocalLinearization() if scheme is None else scheme
-        _check_positive("temperature", temperature)
-        _check_positive("friction", friction)
+        check_positive("Overdamped", "temperature", temperature)
+        check_positive("Overdamped", "friction", friction)
         self.learns_friction = friction is None
         learned = PyroParam(torch.ones(()), constraint=constraints.positive)
-        self.friction = learned if friction is None else _as_tensor(friction)  # type: ignore[assignment]
-        self.temperature = _as_tensor(temperature)  # type: ignore[assignment]
+        self.friction = learned if friction is None else as_tensor(friction)  # type: ignore[assignment]
+        self.temperature = as_tensor(temperature)  # type: ignore[assignment]
 
     @property
     def dim(self) -> int:
@@ -69,19 +73,45 @@ class Overdamped(PyroModule):
         return self.potential.dim
 
     @property
+    def position_dim(self) -> int:
+        """Dimension of the position: here the whole state."""
+        return self.potential.dim
+
+    @property
     def diffusion(self) -> Tensor:
-        """Diffusion ``temperature / friction``, scalar or ``(dim,)``, in latent units squared per time."""
-        return self.temperature / self.friction
+        """Diffusion ``temperature / friction``, scalar or ``(*batch, 1 or dim)``, in latent units squared per time."""
+        return per_coordinate(self, "temperature") / per_coordinate(self, "friction")
+
+    def momentum_deviation(self) -> Tensor:
+        """Standard deviation of each momentum in equilibrium: there is none, ``(0,)``."""
+        return torch.zeros(0)
+
+    def reported(self) -> dict[str, Tensor]:
+        """The constants that a fit reports, scalar or one a dimension of the position."""
+        return {"diffusion": self.diffusion}
 
     @torch.no_grad()
-    def initialise(self, diffusion: float) -> None:
-        """Start a learned friction so that the diffusion has this value; a given friction is kept."""
+    def initialise(self, diffusion: float, points: Tensor | None = None) -> None:
+        """Start a learned friction so that the diffusion has this value; a given friction is kept.
+
+        Args:
+            diffusion: In latent units squared per time.
+            points: Sample of states ``(n, dim)`` to start the potential from; it is kept when omitted.
+        """
+        if points is not None:
+            self.potential.initialise(points)
         if self.learns_friction:
             self.friction = torch.as_tensor(self.temperature) / diffusion
 
     def read(self) -> OverdampedDynamics:
-        """These dynamics with every parameter read once, as a path uses them."""
-        friction, temperature = self.friction, self.temperature
+        """These dynamics with every parameter read once, as a path uses them.
+
+        Raises:
+            RuntimeError: If there are sampled parameters (``PyroSample``) and the module that holds the dynamics is
+                not being called.
+        """
+        refuse_unsampled(self)
+        friction, temperature = per_coordinate(self, "friction"), per_coordinate(self, "temperature")
         return OverdampedDynamics(self.potential.read(), self.potential.dim, friction, temperature, self.scheme)
 
     def transition(self, z: Tensor, step: Tensor) -> Transition:
@@ -96,8 +126,8 @@ class OverdampedDynamics:
     Attributes:
         energy: The potential's energy and derivatives.
         dim: Dimension of the state.
-        friction: Scalar or ``(dim,)``.
-        temperature: Scalar.
+        friction: Scalar or ``(*batch, 1 or dim)``.
+        temperature: Scalar or ``(*batch, 1)``.
         scheme: The discretisation.
     """
 
@@ -108,21 +138,33 @@ class OverdampedDynamics:
     scheme: Scheme
 
     @property
+    def position_dim(self) -> int:
+        """Dimension of the position: here the whole state."""
+        return self.dim
+
+    @property
     def diffusion(self) -> Tensor:
         """Diffusion ``temperature / friction``."""
         return self.temperature / self.friction
 
+    @property
+    def additive(self) -> bool:
+        """Whether the noise is the same at all states: it is."""
+        return True
+
+    def drift(self, z: Tensor) -> Tensor:
+        """Force over friction at ``z``, ``(*batch, dim)``."""
+        return -self.energy.gradient(z) / self.friction
+
+    def noise_scale(self, z: Tensor) -> Tensor:
+        """Amplitude ``sqrt(2 D)`` of the noise at ``z``, ``(*batch, dim)``."""
+        return (2.0 * self.diffusion).sqrt() * torch.ones_like(z)
+
+    def weights(self, z: Tensor) -> Tensor:
+        """Diffusion of every dimension, ``(dim,)`` or ``(*batch, dim)``: the Laplacian's weights in the Itô term."""
+        diffusion = self.diffusion
+        return diffusion.expand(*diffusion.shape[:-1], z.shape[-1])
+
     def transition(self, z: Tensor, step: Tensor) -> Transition:
         """Gaussian transition from ``z`` ``(*batch, dim)`` over ``step`` (broadcastable to ``(*batch, 1)``)."""
         return self.scheme.transition(self, z, step)
-
-
-def _as_tensor(value: object) -> object:
-    """Numbers become tensors; parameters, samples and tensors are kept."""
-    return torch.tensor(float(value)) if isinstance(value, (int, float)) else value
-
-
-def _check_positive(name: str, value: object) -> None:
-    numeric = isinstance(value, (int, float)) or (isinstance(value, Tensor) and not value.requires_grad)
-    if numeric and not bool((torch.as_tensor(value) > 0).all()):
-        raise ValueError(f"Overdamped: {name} must be positive, got {value}")

@@ -15,17 +15,23 @@ ScalarFunction = Callable[[Tensor], Tensor]
 
 
 def matvec(matrix: Tensor, vector: Tensor) -> Tensor:
-    """Product of ``(*b, d, d)`` and ``(*b, d)``."""
+    """Product of ``(*b, m, d)`` and ``(*b, d)``."""
     if vector.shape[-1] == 1:
         return matrix[..., 0] * vector
     return (matrix * vector.unsqueeze(-2)).sum(-1)
 
 
 def transposed_matvec(matrix: Tensor, vector: Tensor) -> Tensor:
-    """Product of the transpose of ``(*b, d, d)`` and ``(*b, d)``."""
+    """Product of the transpose of ``(*b, d, m)`` and ``(*b, d)``."""
     if vector.shape[-1] == 1:
-        return matrix[..., 0] * vector
+        return matrix[..., 0, :] * vector
     return (matrix * vector.unsqueeze(-1)).sum(-2)
+
+
+def side_by_side(first: Tensor, second: Tensor) -> Tensor:
+    """Coordinates ``(*b, m)`` and then ``(*b, n)`` of one vector ``(*b, m + n)``; the batches broadcast."""
+    batch = torch.broadcast_shapes(first.shape[:-1], second.shape[:-1])
+    return torch.cat([part.expand(*batch, part.shape[-1]) for part in (first, second)], -1)
 
 
 def solve(matrix: Tensor, vector: Tensor) -> Tensor:

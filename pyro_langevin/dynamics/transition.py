@@ -13,9 +13,12 @@ from pyro_langevin.dynamics.small_matrices import log_abs_det, matvec, solve
 class Transition:
     """Gaussian transition ``z' = mean + scale @ noise`` with standard normal noise.
 
+    A scheme may close the step with a map of the state that keeps volume (a subclass that extends :meth:`apply` and
+    :meth:`whiten`); ``mean`` and ``scale`` are then those of the state before it.
+
     Attributes:
         mean: ``(*batch, dim)``.
-        scale: Any full-rank factor of the covariance, ``(*batch, dim, dim)``.
+        scale: Any full-rank factor of the covariance, broadcastable to ``(*batch, dim, dim)``.
     """
 
     mean: Tensor

@@ -32,13 +32,8 @@ def grid_log_evidence(model: LangevinModel, observations: Observations, grid: St
         grid: Must cover all states that matter.
 
     Raises:
-        ValueError: If the state's dimension is not the grid's.
+        ValueError: If the dynamics are underdamped, or the state's dimension is not the grid's.
     """
-    if model.dynamics.dim != grid.dim:
-        raise ValueError(
-            f"grid_log_evidence: the grid has dimension {grid.dim}, the state {model.dynamics.dim}; "
-            "build the grid over the model's state space"
-        )
     return run_filter(model, observations, grid).log_evidence
 
 

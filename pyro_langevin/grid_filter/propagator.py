@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pyro_langevin.dynamics import OverdampedDynamics
+from pyro_langevin.dynamics import OverdampedDynamics, UnderdampedDynamics
 from pyro_langevin.grid_filter.state_grid import StateGrid
 
 # Energies above the lowest grid point are cut here, in kT: the spectral sum loses exp(energy / 2) of its precision
@@ -31,12 +31,25 @@ class Propagator:
     generator: Tensor
 
     @classmethod
-    def of(cls, dynamics: OverdampedDynamics, grid: StateGrid) -> Propagator:
+    def of(cls, dynamics: OverdampedDynamics | UnderdampedDynamics, grid: StateGrid) -> Propagator:
         """Generator of overdamped dynamics with reflecting ends, second order in the spacing.
 
         A cell's weight is its integral and the passage between two cells that of their face, so that occupancies and
         rates hold even where a well is hardly wider than a cell.
+
+        Raises:
+            ValueError: If the dynamics are underdamped, or the state's dimension is not the grid's.
         """
+        if not isinstance(dynamics, OverdampedDynamics):
+            raise ValueError(
+                f"exact evidence: expected overdamped dynamics, got {type(dynamics).__name__}; with momenta there is "
+                "none on a grid, take the bound of a guide"
+            )
+        if dynamics.dim != grid.dim:
+            raise ValueError(
+                f"exact evidence: the grid has dimension {grid.dim}, the state {dynamics.dim}; "
+                "build the grid over the model's state space"
+            )
         friction, temperature = dynamics.friction, dynamics.temperature.double()
         device = friction.device
 

@@ -1,15 +1,18 @@
-"""What the amortised guides share: a model that is held but not owned, an encoder and a message head."""
+"""What the amortised guides share: a model that is held but not owned, an encoder, and often a message head."""
 
 from __future__ import annotations
 
+import pyro
 import torch
+from pyro import poutine
 from pyro.distributions import TorchDistribution
 from pyro.nn import PyroModule
 from torch import Tensor
 
 from pyro_langevin.encoders import RecurrentEncoder
+from pyro_langevin.guides.frame import Frame, frame_of
 from pyro_langevin.guides.messages import MessageHead, StepOutputs, standardised
-from pyro_langevin.model import LangevinModel
+from pyro_langevin.model import LangevinModel, series_plate
 from pyro_langevin.observations import Observations
 from pyro_langevin.time_grid import TimeGrid
 
@@ -20,10 +23,9 @@ class AmortisedGuide(PyroModule):
     Args:
         model: The model; held as ``(model,)`` so that its parameters are registered once, by the model.
         encoder: Observations to contexts.
-        hidden: Width of the message head.
     """
 
-    def __init__(self, model: LangevinModel, encoder: RecurrentEncoder, *, hidden: int = 96) -> None:
+    def __init__(self, model: LangevinModel, encoder: RecurrentEncoder) -> None:
         super().__init__()
         if encoder.obs_dim != model.emission.obs_dim:
             raise ValueError(
@@ -32,11 +34,16 @@ class AmortisedGuide(PyroModule):
             )
         self._model = (model,)
         self.encoder = encoder
-        self.head = MessageHead(encoder.context_dim, model.dynamics.dim, encoder.obs_dim, hidden)
 
     def path(self, observations: Observations) -> TorchDistribution:
         """Posterior paths of a batch of series, on the model's grid."""
         raise NotImplementedError(f"{type(self).__name__} must define path(observations)")
+
+    def forward(self, observations: Observations, n_series: int | None = None) -> Tensor:
+        """Sample site ``z``: paths on the model's grid, ``(*particles, series, point, dim)``."""
+        path = self.path(observations)
+        with series_plate(observations, n_series), poutine.scale(scale=self.model.annealing):
+            return pyro.sample("z", path)
 
     @property
     def model(self) -> LangevinModel:
@@ -46,22 +53,56 @@ class AmortisedGuide(PyroModule):
     def initialise(self, observations: Observations, scores: Tensor) -> None:
         """Start from the data and from the model's map of centred values to latent scores."""
         self.encoder.initialise(observations)
-        noise = (scores * self.model.emission.noise.detach()).square().sum(-1).sqrt().mean()
-        diffusion = torch.as_tensor(self.model.dynamics.diffusion).detach().mean()
-        free = (2.0 * diffusion * observations.typical_gap).sqrt()
-        self.head.initialise(scores * self.encoder.scale, float(free / noise))
 
     def share(self, other: AmortisedGuide) -> None:
-        """Take over encoder and message head of another guide, whose training then goes on here."""
-        self.encoder, self.head = other.encoder, other.head
+        """Take over the encoder of another guide, whose training then goes on here."""
+        self.encoder = other.encoder
+
+
+class MessageGuide(AmortisedGuide):
+    """Base of guides that turn what the observations say into one message a step.
+
+    Args:
+        model: The model.
+        encoder: Observations to contexts, those to come included.
+        hidden: Width of the message head.
+
+    Attributes:
+        noise: Standard deviation of one observation in latent units, as estimated at the start.
+    """
+
+    noise: Tensor
+
+    def __init__(self, model: LangevinModel, encoder: RecurrentEncoder, *, hidden: int = 96) -> None:
+        super().__init__(model, encoder)
+        if not encoder.direction.looks_ahead:
+            raise ValueError(
+                f"{type(self).__name__}: its messages speak of the observation that a step leads to, so it cannot "
+                "filter; give its encoder direction=TwoSided() or Smoothing(), or filter with a ControlledGuide"
+            )
+        self.register_buffer("noise", torch.ones(()))
+        self.head = MessageHead(encoder.context_dim, model.dynamics.dim, encoder.obs_dim, hidden)
+
+    def initialise(self, observations: Observations, scores: Tensor) -> None:
+        super().initialise(observations, scores)
+        noise = (scores * self.model.emission.noise.detach()).square().sum(-1).sqrt().mean()
+        self.noise.copy_(noise)
+        strength = self.frame.strength(observations.typical_gap, float(noise))
+        self.head.initialise(scores * self.encoder.scale, strength)
+
+    @property
+    def frame(self) -> Frame:
+        """How what the head says is read for the model's dynamics, with their present parameters."""
+        return frame_of(self.model.dynamics, self.noise)
+
+    def share(self, other: AmortisedGuide) -> None:
+        """Take over encoder and, where it has one, message head of another guide, whose training then goes on here."""
+        super().share(other)
+        if isinstance(other, MessageGuide):
+            self.head = other.head
+            self.noise.copy_(other.noise)
 
     def outputs(self, observations: Observations, grid: TimeGrid) -> StepOutputs:
         """Encoder and head, read on a grid."""
         values = standardised(observations, self.encoder.shift, self.encoder.scale)
         return self.head(values, self.encoder(observations), grid)
-
-    def noise_unit(self, observations: Observations, grid: TimeGrid) -> Tensor:
-        """Free diffusion over the interval of each step, ``sqrt(2 D gap)``, ``(n_steps, series, 1 or dim)``."""
-        diffusion = torch.as_tensor(self.model.dynamics.diffusion)
-        gaps = observations.times.diff(dim=-1).gather(-1, grid.interval).movedim(-1, 0)
-        return (2.0 * diffusion * gaps.to(observations.values).unsqueeze(-1)).sqrt()

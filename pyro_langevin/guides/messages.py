@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from pyro_langevin.observations import Observations
+from pyro_langevin.paths.clock import pad_batch
 from pyro_langevin.time_grid import TimeGrid
 
 
@@ -21,7 +22,8 @@ class StepOutputs:
         first_scale: ``(*batch, dim)``.
         centre: ``(n_steps, *batch, dim)``, where the state after each step should be.
         root: ``(n_steps, *batch, dim, dim)``, lower triangular; ``root @ root.T`` is the message's precision in
-            units of ``1 / (2 D gap)``, so that gains do not change with the learned diffusion.
+            the units of the dynamics' :class:`~pyro_langevin.guides.frame.Frame`, so that gains do not change with
+            the learned diffusion.
         memory: ``(n_steps, *batch, dim)`` in (0, 1), extra decay of a Gauss-Markov path's residual.
     """
 
@@ -30,6 +32,16 @@ class StepOutputs:
     centre: Tensor
     root: Tensor
     memory: Tensor
+
+    def padded(self, ndim: int) -> StepOutputs:
+        """Room for batch dimensions of sampled parameters: time-leftmost states of ``ndim`` dimensions."""
+        root = pad_batch(self.root, ndim + 1)
+        centre, memory = pad_batch(self.centre, ndim), pad_batch(self.memory, ndim)
+        return StepOutputs(self.first_loc, self.first_scale, centre, root, memory)
+
+    def path(self) -> Tensor:
+        """Where the path starts and where it should be after each step, ``(n_steps + 1, *batch, dim)``."""
+        return torch.cat([pad_batch(self.first_loc.unsqueeze(0), self.centre.dim()), self.centre])
 
 
 class MessageHead(nn.Module):
@@ -71,11 +83,13 @@ class MessageHead(nn.Module):
         """Start from what single observations say.
 
         Args:
-            scores: Map from standardised values to latent scores, ``(latent_dim, obs_dim)``.
-            strength: Free diffusion over a gap, in standard deviations of an observation's noise.
+            scores: Map from standardised values to latent scores, ``(size, obs_dim)``; observations say nothing
+                directly of the coordinates beyond ``size``, such as momenta.
+            strength: Strength of the messages at observations, e times that between them where it is one.
         """
-        self.direct.weight.copy_(scores)
-        self.outspoken.fill_(min(max(math.log(strength), 0.0), 3.0))
+        self.direct.weight.zero_()
+        self.direct.weight[: len(scores)].copy_(scores)
+        self.outspoken.fill_(min(max(math.log(strength), -1.0), 3.0))
 
     def forward(self, values: Tensor, context: Tensor, grid: TimeGrid) -> StepOutputs:
         """Messages on a grid.

@@ -24,7 +24,8 @@ class PathDraws:
     """Posterior draws of one fit, at the observation times.
 
     Attributes:
-        z: ``(draw, series, time, dim)``, NaN beyond the end of a series.
+        z: Positions, ``(draw, series, time, position_dim)``, NaN beyond the end of a series.
+        momentum: ``(draw, series, time, dim - position_dim)``, likewise.
         log_p: ``(draw, series)``, log joint density of path and data.
         log_q: ``(draw, series)``, log density that the path was drawn from.
         state: ``(draw, series, time)``, basin, -1 beyond the end.
@@ -33,6 +34,7 @@ class PathDraws:
     """
 
     z: np.ndarray
+    momentum: np.ndarray
     log_p: np.ndarray
     log_q: np.ndarray
     state: np.ndarray
@@ -42,12 +44,12 @@ class PathDraws:
 
 @torch.no_grad()
 def sample_states(member: FittedMember, observations: Observations, *, most: int) -> np.ndarray:
-    """States of one posterior draw at the observation times, ``(n, dim)`` with ``n <= most``."""
+    """Positions of one posterior draw at the observation times, ``(n, position_dim)`` with ``n <= most``."""
     if member.grid is not None:
         z = sample_smoothed(member.model, observations, member.grid, 1).z[0]
     else:
         z = at_observations(member.guide.path(observations).rsample(), member.model.grid(observations))
-    states = z[_inside(observations)]
+    states = z[..., : member.model.dynamics.position_dim][_inside(observations)]
     return states[torch.randperm(len(states))[:most]].double().cpu().numpy()
 
 
@@ -67,6 +69,7 @@ def draw_exactly(
     log_q = smoothed.log_q.cpu().numpy()
     return PathDraws(
         np.where(outside[..., None], np.nan, z),
+        z[..., :0],  # exact are models without momenta
         log_q + smoothed.log_evidence.cpu().numpy(),
         log_q,
         np.where(outside, np.int8(-1), state),
@@ -84,6 +87,7 @@ def draw_paths(member: FittedMember, observations: Observations, landscape: Land
     prior = LangevinPath(model.dynamics, model.initial(), grid)
     durations = np.where(grid.step_mask.cpu(), grid.steps.cpu(), 0.0)
     outside = ~_inside(observations).cpu().numpy()
+    size = model.dynamics.position_dim
     chunk = max(1, _NUMBERS_AT_ONCE // (observations.n_series * grid.n_points * model.dynamics.dim))
     parts: list[tuple[np.ndarray, ...]] = []
     for begin in range(0, draws, chunk):
@@ -92,13 +96,14 @@ def draw_paths(member: FittedMember, observations: Observations, landscape: Land
         slices = path.split(max(1, _DENSITIES_AT_ONCE // path[0].numel()))
         prior_density = torch.cat([prior.log_prob(part) for part in slices])
         guide_density = torch.cat([posterior.log_prob(part) for part in slices])
-        log_p = prior_density + _log_likelihood(model, at_times, observations)
-        core = landscape.core(path.double().cpu().numpy())
+        log_p = prior_density + _log_likelihood(model, at_times[..., :size], observations)
+        core = landscape.core(path[..., :size].double().cpu().numpy())
         counts = count_transitions(core, durations, n_states=landscape.n_states, keep=1)
-        z = at_times.cpu().numpy()
+        z, momentum = at_times[..., :size].cpu().numpy(), at_times[..., size:].cpu().numpy()
         state = landscape.basin(z.astype(np.float64)).astype(np.int8)
         parts.append((
-            np.where(outside[..., None], np.nan, z), log_p.cpu().numpy(), guide_density.cpu().numpy(),
+            np.where(outside[..., None], np.nan, z), np.where(outside[..., None], np.nan, momentum),
+            log_p.cpu().numpy(), guide_density.cpu().numpy(),
             np.where(outside, np.int8(-1), state), counts.exposure, counts.events,
         ))
     return PathDraws(*(np.concatenate(part) for part in zip(*parts, strict=True)))

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import copy
 import json
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 import xarray as xr
 
 from pyro_langevin.inference_data.draws import PathDraws
+from pyro_langevin.inference_data.lifted_landscape import LiftedLandscape
 from pyro_langevin.landscape import Landscape, LandscapeError, chain_kinetics, continuous_kinetics
 from pyro_langevin.landscape.stationary import stationary_occupancy
 from pyro_langevin.model import LangevinModel
@@ -79,7 +80,10 @@ def kinetics_group(
     continuous: dict[str, Any] = {
         "mfpt": missing, "rate": missing, "timescale": np.full(_PROCESSES, np.nan), "dwell_prior": table
     }
+    inertial = model.dynamics.dim > model.dynamics.position_dim
     try:
+        if inertial:
+            raise LandscapeError("the dynamics are underdamped; see dwell_chain and the counts on the posterior paths")
         exact = continuous_kinetics(landscape, diffusion, processes=_PROCESSES)
         timescale = np.full(_PROCESSES, np.nan)
         timescale[: len(exact.timescale)] = exact.timescale
@@ -91,8 +95,9 @@ def kinetics_group(
     dwell_chain = table
     if n > 1:
         frozen = copy.deepcopy(model.dynamics).cpu().double().read()
+        followed = cast(Landscape, LiftedLandscape(landscape, model.dynamics.dim)) if inertial else landscape
         try:
-            dwell_chain = chain_kinetics(frozen.transition, landscape, step).dwell
+            dwell_chain = chain_kinetics(frozen.transition, followed, step).dwell
         except LandscapeError as problem:
             warnings.append(f"seed {member.seed}: no kinetics of the chain as discretised: {problem}")
     pair = ("state_from", "state_to")
@@ -142,18 +147,15 @@ def landscape_group(member: FittedMember, landscape: Landscape, states: np.ndarr
 def posterior_group(model: LangevinModel, draws: PathDraws) -> xr.Dataset:
     """Paths at the observation times and the fitted parameters of one fit."""
     n_draws, dim = draws.z.shape[0], draws.z.shape[-1]
-    diffusion = torch.as_tensor(model.dynamics.diffusion).detach().cpu().double().expand(dim).numpy()
-    variables: dict[str, Any] = {
-        "z": (("draw", "series", "time", "latent_dim"), draws.z),
-        "diffusion": (("draw", "latent_dim"), np.repeat(diffusion[None], n_draws, 0)),
-        "noise": (("draw", "channel"), np.repeat(_numbers(model.emission.noise)[None], n_draws, 0)),
-    }
-    decoder = model.emission.decoder
-    if isinstance(decoder, torch.nn.Linear):
-        shift, scale = _numbers(model.emission.shift), _numbers(model.emission.scale)
-        weight, bias = scale[:, None] * _numbers(decoder.weight), shift + scale * _numbers(decoder.bias)
-        variables["weight"] = (("draw", "channel", "latent_dim"), np.repeat(weight[None], n_draws, 0))
-        variables["bias"] = (("draw", "channel"), np.repeat(bias[None], n_draws, 0))
+    along = ("draw", "series", "time", "latent_dim")
+    variables: dict[str, Any] = {"z": (along, draws.z)}
+    for name, constant in model.dynamics.reported().items():
+        values = _numbers(torch.as_tensor(constant).expand(dim))
+        variables[name] = (("draw", "latent_dim"), np.repeat(values[None], n_draws, 0))
+    if draws.momentum.shape[-1] > 0:
+        variables["momentum"] = (along, draws.momentum)
+    for name, (dims, value) in model.emission.parameters_in_data_units().items():
+        variables[name] = (("draw", *dims), np.repeat(_numbers(value)[None], n_draws, 0))
     return xr.Dataset(variables)
 
 

@@ -62,6 +62,7 @@ def posterior(
 
     Raises:
         LandscapeError: If a learned potential has no minimum that can be found.
+        NoPotentialError: If the prior's drift has no potential.
         ValueError: If the observations do not fit the model, or no draws are asked for.
     """
     if draws is None:

@@ -157,6 +157,13 @@ class Observations:
         parts = (self.values, self.times, self.mask, self.lengths, self.origin)
         return self._of(*(part[chosen] for part in parts), names, self.channels, self.time_unit)
 
+    def select_channels(self, indices: Sequence[int]) -> Observations:
+        """The channels at ``indices``, in that order, on all rows; a series may then have nothing observed."""
+        chosen = list(indices)
+        names = [self.channels[i] for i in chosen]
+        parts = (self.values[..., chosen], self.times, self.mask[..., chosen], self.lengths, self.origin)
+        return self._of(*parts, self.series_names, names, self.time_unit)
+
     def windows(self, length: int, *, stride: int | None = None) -> Observations:
         """Windows of ``length`` rows cut from every series, for minibatches.
 

@@ -1,7 +1,31 @@
 """Paths as Pyro distributions: the prior and the posteriors built on it."""
 
+from pyro_langevin.paths.control import Control, Controls
+from pyro_langevin.paths.controlled import ControlledPath
+from pyro_langevin.paths.dense_gauss_markov import DenseGaussMarkovPath
+from pyro_langevin.paths.forecast import prefix_condition
 from pyro_langevin.paths.gauss_markov import GaussMarkovPath
 from pyro_langevin.paths.langevin import LangevinPath
-from pyro_langevin.paths.steered import Messages, SteeredPath
+from pyro_langevin.paths.parametrisation import Absolute, Additive, Parametrisation
+from pyro_langevin.paths.shared_diffusion import require_shared_diffusion
+from pyro_langevin.paths.steered import SteeredPath
+from pyro_langevin.paths.tilt import Messages
+from pyro_langevin.paths.tilted import TiltedPath, Tilting
 
-__all__ = ["GaussMarkovPath", "LangevinPath", "Messages", "SteeredPath"]
+__all__ = [
+    "Absolute",
+    "Additive",
+    "Control",
+    "ControlledPath",
+    "Controls",
+    "DenseGaussMarkovPath",
+    "GaussMarkovPath",
+    "LangevinPath",
+    "Messages",
+    "Parametrisation",
+    "SteeredPath",
+    "TiltedPath",
+    "Tilting",
+    "prefix_condition",
+    "require_shared_diffusion",
+]

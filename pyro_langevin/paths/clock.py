@@ -37,6 +37,11 @@ class Clock:
         ordered = flat[0].unsqueeze(-1) if shared else steps.movedim(-1, 0).unsqueeze(-1)
         return cls(ordered, mask, batch, grid.n_points)
 
+    def after(self, n: int) -> Clock:
+        """The clock of what remains of a path when its first ``n`` points are taken away."""
+        mask = None if self.mask is None else self.mask[n:]
+        return Clock(self.steps[n:], mask, self.batch_shape, self.n_points - n)
+
     def steps_for(self, ndim: int) -> Tensor:
         """Steps that broadcast against time-leftmost states with ``ndim`` dimensions."""
         return pad_batch(self.steps, ndim)
@@ -52,3 +57,13 @@ def pad_batch(value: Tensor, ndim: int) -> Tensor:
     if missing <= 0:
         return value
     return value.reshape(value.shape[:1] + (1,) * missing + value.shape[1:])
+
+
+def rested(path: Tensor, mask: Tensor | None) -> Tensor:
+    """A time-leftmost path ``(time, *batch, dim)`` that rests on padding, at the last state before it."""
+    if mask is None:
+        return path
+    index = torch.arange(1, len(mask) + 1, device=mask.device).reshape(-1, *(1,) * (mask.dim() - 1))
+    reached = torch.where(mask, index, 0).cummax(0).values
+    last = torch.cat([torch.zeros_like(reached[:1]), reached])
+    return path.gather(0, last.unsqueeze(-1).expand_as(path))

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from pyro.distributions import TorchDistribution
+from pyro.distributions.score_parts import ScoreParts
 from torch import Tensor
 from torch.distributions import constraints
 
-from pyro_langevin.paths.clock import Clock, pad_batch
+from pyro_langevin.paths.clock import Clock, pad_batch, rested
 from pyro_langevin.paths.langevin import LOG_2PI
+from pyro_langevin.paths.score import sticking_the_landing
 from pyro_langevin.time_grid import TimeGrid
 
 
@@ -41,7 +45,9 @@ class GaussMarkovPath(TorchDistribution):
         self.mean_path, self.memory, self.deviation = mean, memory, deviation
         self.clock = Clock.of(grid, mean)
         event_shape = torch.Size([mean.shape[0], mean.shape[-1]])
-        super().__init__(mean.shape[1:-1], event_shape, validate_args=validate_args)
+        parts = (mean, memory, deviation)
+        batch_shape = torch.broadcast_shapes(*(part.shape[1:-1] for part in parts))
+        super().__init__(batch_shape, event_shape, validate_args=validate_args)
 
     def expand(self, batch_shape: torch.Size, _instance: object = None) -> GaussMarkovPath:
         new = self._get_checked_instance(GaussMarkovPath, _instance)
@@ -60,23 +66,13 @@ class GaussMarkovPath(TorchDistribution):
         for a, kick in zip(memory, kicks[1:], strict=True):
             residual.append(torch.addcmul(kick, a, residual[-1]))
         path = pad_batch(self.mean_path, len(shape)) + torch.stack(residual)
-        mask = self.clock.mask_for(len(shape) - 1)
-        if mask is not None:  # rest at the last state that is not padding
-            path = path.gather(0, self._last_index(mask).unsqueeze(-1).expand_as(path))
-        return path.movedim(0, -2)
-
-    @staticmethod
-    def _last_index(mask: Tensor) -> Tensor:
-        """Index of the state itself, or of the last one before the padding, ``(time, *batch)``."""
-        index = torch.arange(1, len(mask) + 1, device=mask.device).reshape(-1, *(1,) * (mask.dim() - 1))
-        reached = torch.where(mask, index, 0).cummax(0).values
-        return torch.cat([torch.zeros_like(reached[:1]), reached])
+        return rested(path, self.clock.mask_for(len(shape) - 1)).movedim(0, -2)
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Log density of paths ``(*sample, *batch_shape, time, dim)``."""
         if self._validate_args:
             self._validate_sample(value)
-        path = value.movedim(-2, 0)
+        path = pad_batch(value.movedim(-2, 0), len(self.batch_shape) + 2)
         residual = path - pad_batch(self.mean_path, path.dim())
         deviation = pad_batch(self.deviation, path.dim())
         kick = torch.cat([residual[:1], residual[1:] - pad_batch(self.memory, path.dim()) * residual[:-1]])
@@ -84,3 +80,7 @@ class GaussMarkovPath(TorchDistribution):
         mask = self.clock.mask_for(per_state.dim())
         steps = per_state[1:] if mask is None else torch.where(mask, per_state[1:], 0.0)
         return per_state[0] + steps.sum(0)
+
+    def score_parts(self, value: Tensor, *args: Any, **kwargs: Any) -> ScoreParts:
+        """Log density with the sticking-the-landing entropy: its gradient flows through the path alone."""
+        return sticking_the_landing(self, value)

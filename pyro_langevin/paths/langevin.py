@@ -11,7 +11,8 @@ from torch import Tensor
 from torch.distributions import Distribution, constraints
 
 from pyro_langevin.dynamics.transition import Transition
-from pyro_langevin.paths.clock import Clock
+from pyro_langevin.paths.chain_rule import chain_rule
+from pyro_langevin.paths.clock import Clock, pad_batch
 from pyro_langevin.time_grid import TimeGrid
 
 LOG_2PI = math.log(2.0 * math.pi)
@@ -69,42 +70,89 @@ class LangevinPath(TorchDistribution):
                 f"LangevinPath: expected an initial distribution of event shape ({self.dynamics.dim},), got "
                 f"{tuple(initial.event_shape)}; use .to_event(1) on a per-dimension distribution"
             )
-        self.initial = initial
         grid = times if isinstance(times, TimeGrid) else TimeGrid(times)
         self.clock = Clock.of(grid, initial.mean)
-        batch_shape = torch.broadcast_shapes(initial.batch_shape, self.clock.batch_shape)
+        # one transition shows the batch dimensions of sampled parameters, and whether anything is learned
+        probe = self.dynamics.transition(initial.mean.new_zeros(self.dynamics.dim), self.clock.steps[0])
+        self._learned = probe.mean.requires_grad or probe.scale.requires_grad
+        sampled = torch.broadcast_shapes(probe.mean.shape[:-1], probe.scale.shape[:-2])
+        batch_shape = torch.broadcast_shapes(initial.batch_shape, self.clock.batch_shape, sampled)
+        # every path has a first state of its own
+        self.initial = initial if initial.batch_shape == batch_shape else initial.expand(batch_shape)
         super().__init__(batch_shape, torch.Size([self.clock.n_points, self.dynamics.dim]), validate_args=validate_args)
 
     def expand(self, batch_shape: torch.Size, _instance: object = None) -> LangevinPath:
+        batch_shape = torch.Size(batch_shape)
+        return self.continued(self.initial.expand(batch_shape), self.clock, batch_shape, _instance)
+
+    def continued(
+        self, initial: Distribution, clock: Clock, batch_shape: torch.Size, _instance: object = None
+    ) -> LangevinPath:
+        """A path of the same dynamics, as they were read, from another start over other steps."""
         new = self._get_checked_instance(LangevinPath, _instance)
-        new.source, new.dynamics, new.clock = self.source, self.dynamics, self.clock
-        new.initial = self.initial.expand(batch_shape)
-        super(LangevinPath, new).__init__(torch.Size(batch_shape), self.event_shape, validate_args=False)
+        new.source, new.dynamics, new._learned = self.source, self.dynamics, self._learned
+        new.clock, new.initial = clock, initial
+        event_shape = torch.Size([clock.n_points, self.dynamics.dim])
+        super(LangevinPath, new).__init__(batch_shape, event_shape, validate_args=False)
+        new._validate_args = self._validate_args
         return new
 
     def rsample(self, sample_shape: torch.Size = torch.Size()) -> Tensor:
         """Paths ``(*sample_shape, *batch_shape, time, dim)``, simulated step by step."""
         draw = self.initial.rsample if self.initial.has_rsample else self.initial.sample
         start = draw(sample_shape).expand(torch.Size(sample_shape) + self.batch_shape + self.event_shape[1:])
-        steps = self.clock.steps_for(start.dim() + 1)
-        mask = self.clock.mask_for(start.dim())
-        noise = torch.randn((len(steps), *start.shape), dtype=start.dtype, device=start.device)
-        states = [start]
-        for k, step in enumerate(steps):
-            state = self.dynamics.transition(states[-1], step).apply(noise[k])
-            states.append(state if mask is None else torch.where(mask[k].unsqueeze(-1), state, states[-1]))
-        return torch.stack(states, -2)
+        shape = (self.clock.n_points - 1, *start.shape)
+        return self.driven(start, torch.randn(shape, dtype=start.dtype, device=start.device).movedim(0, -2))
+
+    def driven(self, start: Tensor, noise: Tensor) -> Tensor:
+        """Path that starts at ``start`` ``(*batch, dim)`` and is driven by ``noise`` ``(*batch, time - 1, dim)``.
+
+        With standard normal noise it is a draw of the path. Differentiable once, by both and by the dynamics.
+        """
+        kicks = noise.movedim(-2, 0)
+        steps, mask = self.clock.steps_for(kicks.dim()), self.clock.mask_for(kicks.dim() - 1)
+        start = start.expand(kicks.shape[1:])
+        learned = self._learned or start.requires_grad or kicks.requires_grad
+        batched = learned and len(steps) > 0 and torch.is_grad_enabled() and not torch.jit.is_tracing()
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not batched):
+            states = [start]
+            for k, step in enumerate(steps):
+                state = self.dynamics.transition(states[-1], step).apply(kicks[k])
+                states.append(state if mask is None else torch.where(mask[k].unsqueeze(-1), state, states[-1]))
+            path = torch.stack(states)
+        if not batched:
+            return path.movedim(0, -2)
+
+        def step_all(free: Tensor) -> tuple[Tensor, Tensor]:
+            reached = self.dynamics.transition(free, steps).apply(kicks)
+            reached = reached if mask is None else torch.where(mask.unsqueeze(-1), reached, free)
+            return reached, 0.0 * free.sum(-1)
+
+        reached, _ = chain_rule(start, path[:-1], step_all, None)
+        return torch.cat([start.unsqueeze(0), reached]).movedim(0, -2)
+
+    def noise_of(self, value: Tensor) -> Tensor:
+        """Noise ``(*batch, time - 1, dim)`` that drives given paths, 0 on padding: the inverse of :meth:`driven`."""
+        path = self.time_first(value)
+        noise = self.transitions(path).whiten(path[1:])
+        mask = self.clock.mask_for(noise.dim() - 1)
+        noise = noise if mask is None else torch.where(mask.unsqueeze(-1), noise, 0.0)
+        return noise.movedim(0, -2)
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Log density of paths ``(*sample, *batch_shape, time, dim)``: all steps in one batched call."""
         if self._validate_args:
             self._validate_sample(value)
-        path = value.movedim(-2, 0)
+        path = self.time_first(value)
         transition = self.transitions(path)
         noise = transition.whiten(path[1:])
         dim = path.shape[-1]
         steps = -0.5 * (noise.square().sum(-1) + dim * LOG_2PI) - transition.log_abs_det()
         return self.initial.log_prob(path[0]) + self.sum_steps(steps)
+
+    def time_first(self, value: Tensor) -> Tensor:
+        """Paths ``(*batch, time, dim)`` with time leftmost and room for all batch dimensions of this distribution."""
+        return pad_batch(value.movedim(-2, 0), len(self.batch_shape) + 2)
 
     def transitions(self, path: Tensor) -> Transition:
         """Transitions out of every state of a time-leftmost path ``(time, *batch, dim)``, in one call."""

@@ -91,7 +91,7 @@ class AnalyticPotential(Potential):
     def expansion(self, z: Tensor, weights: Tensor | None = None) -> LocalExpansion:
         _, first, second, third = self._polynomial(z, 4)
         term, slope, curvature = self._exponentials(z)
-        metric = torch.ones_like(z) if weights is None else weights.to(z.dtype).expand_as(z)
+        metric = torch.ones_like(z) if weights is None else weights.to(z.dtype) * torch.ones_like(z)
         outer = slope.unsqueeze(-1) * slope.unsqueeze(-2) + curvature
         hessian = torch.diag_embed(second) + (term[..., None, None] * outer).sum(-3)
         # d_i d_j^2 e^q = e^q (q_i (q_j^2 + q_jj) + 2 q_ij q_j), the exponent q being quadratic

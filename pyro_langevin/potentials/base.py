@@ -8,6 +8,8 @@ import torch
 from pyro.nn import PyroModule
 from torch import Tensor
 
+from pyro_langevin.potentials.parameters import ordinary, refuse_unsampled, sampled_names, snapshot
+
 
 class LocalExpansion(NamedTuple):
     """Derivatives of a potential at points of shape ``(*batch, dim)``.
@@ -66,16 +68,21 @@ class Potential(PyroModule):
         """The energy with its parameters read once, for use on many points.
 
         A path evaluates its potential thousands of times; reading parameters through Pyro each time is slow
-        and would draw Bayesian weights anew. Potentials with parameters of their own override this.
+        and would draw Bayesian weights anew.
+
+        Raises:
+            RuntimeError: If there are sampled parameters (``PyroSample``) and the module that holds the potential is
+                not being called.
         """
-        return self
+        refuse_unsampled(self)
+        return snapshot(self) if next(self.parameters(), None) is not None or sampled_names(self) else self
 
     def gradient(self, z: Tensor) -> Tensor:
         """Gradient of the energy, ``(*batch, dim)``."""
         outer = torch.is_grad_enabled()
         with torch.inference_mode(False), torch.enable_grad():
-            point = _differentiable(z, outer)
-            gradient = _gradient_of(self.energy(point), point, outer)
+            point, energy = self._evaluated(z, outer)
+            gradient = _gradient_of(energy, point, outer)
         return gradient if outer else gradient.detach()
 
     def force(self, z: Tensor) -> Tensor:
@@ -95,22 +102,32 @@ class Potential(PyroModule):
         """
         outer = torch.is_grad_enabled()
         with torch.inference_mode(False), torch.enable_grad():
-            point = _differentiable(z, outer)
-            gradient = _gradient_of(self.energy(point), point, True)
+            point, energy = self._evaluated(z, outer)
+            gradient = _gradient_of(energy, point, True)
             rows = [_gradient_of(gradient[..., i], point, True) for i in range(self.dim)]
             hessian = torch.stack(rows, -2)
             diagonal = hessian.diagonal(dim1=-2, dim2=-1)
-            laplacian = (diagonal if weights is None else diagonal * weights).sum(-1)
+            laplacian = (diagonal if weights is None else diagonal * ordinary(weights)).sum(-1)
             laplacian_gradient = _gradient_of(laplacian, point, outer)
         result = LocalExpansion(gradient, hessian, laplacian_gradient)
         return result if outer else LocalExpansion(*(part.detach() for part in result))
+
+    def _evaluated(self, z: Tensor, outer: bool) -> tuple[Tensor, Tensor]:
+        """A point to differentiate at, one for each energy, and the energies there."""
+        point = _differentiable(z, outer)
+        energy = self.energy(point)
+        if energy.shape == point.shape[:-1]:
+            return point, energy
+        # parameters with batch dimensions that the states lack
+        point = _differentiable(z.expand(*energy.shape, z.shape[-1]), outer)
+        return point, self.energy(point)
 
 
 def _differentiable(z: Tensor, outer: bool) -> Tensor:
     """``z`` as a point to differentiate at: kept in the caller's graph if there is one."""
     if outer and z.requires_grad:
         return z
-    return (z.clone() if z.is_inference() else z.detach()).requires_grad_()
+    return ordinary(z).detach().requires_grad_()
 
 
 def _gradient_of(value: Tensor, point: Tensor, create_graph: bool) -> Tensor:

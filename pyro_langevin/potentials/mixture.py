@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import Parameter
 
 from pyro_langevin.potentials.base import LocalExpansion, Potential
+from pyro_langevin.potentials.parameters import refuse_unsampled
 
 
 class MixturePotential(Potential):
@@ -57,6 +58,7 @@ class MixturePotential(Potential):
         self.skew.zero_()
 
     def read(self) -> MixtureEnergy:
+        refuse_unsampled(self)
         log_sharpness = self.log_sharpness
         unit = torch.eye(self.dim, dtype=log_sharpness.dtype, device=log_sharpness.device)
         factor = log_sharpness.exp().unsqueeze(-1) * (unit + self.skew.tril(-1))
@@ -79,9 +81,9 @@ class MixtureEnergy:
     """A mixture's energy and derivatives from parameters that were read once.
 
     Attributes:
-        centres: ``(components, dim)``.
-        precision: ``(components, dim, dim)``.
-        log_weight: ``(components,)``, log weight plus the Gaussian's log normaliser.
+        centres: ``(*batch, components, dim)``.
+        precision: ``(*batch, components, dim, dim)``.
+        log_weight: ``(*batch, components)``, log weight plus the Gaussian's log normaliser.
     """
 
     centres: Tensor

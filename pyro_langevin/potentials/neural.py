@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from pyro_langevin.potentials.base import Energy, LocalExpansion, Potential
 from pyro_langevin.potentials.mixture import MixturePotential
+from pyro_langevin.potentials.parameters import refuse_unsampled
 
 
 class NeuralPotential(Potential):
@@ -56,7 +57,8 @@ class NeuralPotential(Potential):
         self.reference.initialise(points)
 
     def read(self) -> NeuralEnergy:
-        scaled = self.height / len(self.height) ** 0.5
+        refuse_unsampled(self)
+        scaled = self.height / self.height.shape[-1] ** 0.5
         return NeuralEnergy(self.weight.mT, self.bias + 0.0, scaled, self.reference.read())
 
     def energy(self, z: Tensor) -> Tensor:
@@ -74,9 +76,9 @@ class NeuralEnergy:
     """A network's energy and derivatives from weights that were read once.
 
     Attributes:
-        weight: ``(dim, hidden)``.
-        bias: ``(hidden,)``.
-        height: ``(hidden,)``, already divided by the root of their number.
+        weight: ``(*batch, dim, hidden)``.
+        bias: ``(*batch, hidden)``.
+        height: ``(*batch, hidden)``, already divided by the root of their number.
         reference: The energy it is added to.
     """
 
@@ -85,25 +87,40 @@ class NeuralEnergy:
     height: Tensor
     reference: Energy
 
+    def _units(self, z: Tensor) -> Tensor:
+        """Activations of the hidden units, ``(*batch, hidden)``."""
+        return torch.tanh(_product(z, self.weight) + self.bias)
+
     def energy(self, z: Tensor) -> Tensor:
-        return torch.tanh(z @ self.weight + self.bias) @ self.height + self.reference.energy(z)
+        value = self._units(z)
+        raised = value @ self.height if self.height.dim() == 1 else (value * self.height).sum(-1)
+        return raised + self.reference.energy(z)
 
     def gradient(self, z: Tensor) -> Tensor:
-        slope = (1.0 - torch.tanh(z @ self.weight + self.bias).square()) * self.height
-        return slope @ self.weight.mT + self.reference.gradient(z)
+        slope = (1.0 - self._units(z).square()) * self.height
+        return _product(slope, self.weight.mT) + self.reference.gradient(z)
 
     def expansion(self, z: Tensor, weights: Tensor | None = None) -> LocalExpansion:
         base = self.reference.expansion(z, weights)
-        value = torch.tanh(z @ self.weight + self.bias)
+        value = self._units(z)
         slope = (1.0 - value.square()) * self.height
         bend = -2.0 * value * slope
         twist = slope * (6.0 * value.square() - 2.0)
-        outer = (self.weight.unsqueeze(0) * self.weight.unsqueeze(1)).flatten(0, 1)  # (dim * dim, hidden)
-        hessian = (bend @ outer.mT).unflatten(-1, base.hessian.shape[-2:])
+        # (*batch, dim * dim, hidden)
+        outer = (self.weight.unsqueeze(-3) * self.weight.unsqueeze(-2)).flatten(-3, -2)
+        hessian = _product(bend, outer.mT).unflatten(-1, base.hessian.shape[-2:])
         squares = self.weight.square()
-        length = squares.sum(0) if weights is None else weights @ squares  # sum_j weights_j w_j^2, (*b, hidden)
+        # sum_j weights_j w_j^2, (*batch, hidden)
+        length = squares.sum(-2) if weights is None else _product(weights, squares)
         return LocalExpansion(
-            base.gradient + slope @ self.weight.mT,
+            base.gradient + _product(slope, self.weight.mT),
             base.hessian + hessian,
-            base.laplacian_gradient + (twist * length) @ self.weight.mT,
+            base.laplacian_gradient + _product(twist * length, self.weight.mT),
         )
+
+
+def _product(rows: Tensor, matrix: Tensor) -> Tensor:
+    """Rows ``(*batch, m)`` times a matrix ``(m, n)``, or times one a row, ``(*batch, m, n)``."""
+    if matrix.dim() == 2:
+        return rows @ matrix
+    return (rows.unsqueeze(-2) @ matrix).squeeze(-2)

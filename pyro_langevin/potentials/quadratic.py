@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import Parameter
 
 from pyro_langevin.potentials.base import LocalExpansion, Potential
+from pyro_langevin.potentials.parameters import event_dim, per_coordinate, refuse_unsampled
 
 
 class QuadraticPotential(Potential):
@@ -51,7 +52,12 @@ class QuadraticPotential(Potential):
             self.register_buffer(name, tensor)
 
     def read(self) -> QuadraticEnergy:
-        return QuadraticEnergy(self.centre + 0.0, self.stiffness + 0.0)
+        refuse_unsampled(self)
+        rank = event_dim(self, "stiffness")
+        if rank is None:
+            rank = self.stiffness.dim()
+        stiffness = self.stiffness if rank == 2 else per_coordinate(self, "stiffness")
+        return QuadraticEnergy(per_coordinate(self, "centre") + 0.0, stiffness + 0.0, coupled=rank == 2)
 
     def energy(self, z: Tensor) -> Tensor:
         return self.read().energy(z)
@@ -68,28 +74,31 @@ class QuadraticEnergy:
     """A quadratic energy from parameters that were read once.
 
     Attributes:
-        centre: Scalar or ``(dim,)``.
-        stiffness: Scalar, ``(dim,)`` or ``(dim, dim)``.
+        centre: Broadcastable against states ``(*batch, dim)``.
+        stiffness: The same, or ``(*batch, dim, dim)`` where it couples the dimensions.
+        coupled: Whether it does.
     """
 
     centre: Tensor
     stiffness: Tensor
+    coupled: bool
 
     def energy(self, z: Tensor) -> Tensor:
         return 0.5 * ((z - self.centre) * self.gradient(z)).sum(-1)
 
     def gradient(self, z: Tensor) -> Tensor:
         offset = z - self.centre
-        if self.stiffness.dim() < 2:
+        if not self.coupled:
             return self.stiffness * offset
         return (self.stiffness * offset.unsqueeze(-2)).sum(-1)
 
     def expansion(self, z: Tensor, weights: Tensor | None = None) -> LocalExpansion:
+        gradient = self.gradient(z)
         matrix = self.stiffness
-        if matrix.dim() < 2:
-            matrix = torch.diag_embed(matrix.expand(z.shape[-1]))
-        hessian = matrix.to(z.dtype).expand(*z.shape, z.shape[-1])
-        return LocalExpansion(self.gradient(z), hessian, torch.zeros_like(z))
+        if not self.coupled:
+            matrix = torch.diag_embed(matrix.expand(*matrix.shape[:-1], z.shape[-1]))
+        hessian = matrix.to(z.dtype).expand(*gradient.shape, z.shape[-1])
+        return LocalExpansion(gradient, hessian, torch.zeros_like(gradient))
 
 
 def _check_positive(stiffness: Tensor) -> None:

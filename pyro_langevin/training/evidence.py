@@ -118,8 +118,8 @@ class EvidenceObjective:
 
 
 def _metric(model: LangevinModel, grid: StateGrid) -> Tensor:
-    """Metric ``(dim, dim)`` that the decoder's linear part carries from data space back to the states of a grid."""
-    points = grid.points.to(model.emission.scale)
+    """Metric ``(dim, dim)`` that the decoder's linear part carries from its outputs back to the states of a grid."""
+    points = grid.points.to(next(model.parameters()))
     centred = points - points.mean(0)
-    slope = torch.linalg.lstsq(centred, model.emission.decoder(points)).solution  # (dim, channel)
+    slope = torch.linalg.lstsq(centred, model.emission.decoded(points)).solution  # (dim, output)
     return slope @ slope.mT

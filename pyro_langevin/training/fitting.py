@@ -13,7 +13,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from pyro_langevin.guides import AmortisedGuide
-from pyro_langevin.model import LangevinModel, states_suggested
+from pyro_langevin.model import LangevinModel
 from pyro_langevin.observations import Observations
 from pyro_langevin.training.checkpoint import (
     describe_data,
@@ -188,7 +188,8 @@ def _start(own: tuple[LangevinModel, Any], data: Observations, device: torch.dev
     guide.cpu()
     data = data.to(device="cpu")
     scores = model.initialise(data)
+    states = model.emission.latent_points(data)
     guide.initialise(data, scores)
     model.to(device)
     guide.to(device)
-    return states_suggested(data, scores)
+    return states

@@ -25,13 +25,14 @@ _FEWEST_EVENTS = 10
 def calibrate_hopping(model: LangevinModel, guide: AmortisedGuide, observations: Observations) -> float:
     """Scale a learned diffusion to the hopping of the posterior paths.
 
-    Nothing is done where the friction was given, where there is one state, above three dimensions (no continuous
-    kinetics), or with fewer than ten transitions.
+    Nothing is done where the friction was given, where there is one state, where there are no continuous kinetics
+    (above three dimensions, underdamped), or with fewer than ten transitions.
 
     Returns:
         The factor applied to the diffusion; 1 where nothing was done.
     """
-    if not model.dynamics.learns_friction or model.dynamics.dim > 3:
+    dynamics = model.dynamics
+    if not dynamics.learns_friction or dynamics.dim > 3 or dynamics.dim != dynamics.position_dim:
         return 1.0
     chosen = torch.randperm(observations.n_series)[:_SERIES]
     batch = observations.select(chosen)

@@ -84,8 +84,9 @@ def plan(steps: int, learning_rate: float, *, exact: bool, dim: int) -> list[Pha
 
 
 def can_be_exact(model: LangevinModel) -> bool:
-    """Whether the model's evidence can be had without a guide."""
-    return model.dynamics.dim <= MOST_DIMENSIONS
+    """Whether the model's evidence can be had without a guide: few overdamped dimensions in a potential."""
+    dynamics = model.dynamics
+    return dynamics.has_potential and dynamics.dim == dynamics.position_dim <= MOST_DIMENSIONS
 
 
 def training_windows(

@@ -1,38 +1,40 @@
-"""Encoders: observations to one context vector at each observation time."""
+"""A recurrent encoder."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
+from pyro_langevin.encoders.direction import Direction, TwoSided
 from pyro_langevin.observations import Observations
 
 
 class RecurrentEncoder(nn.Module):
-    """Bidirectional GRU over the observed values, their mask and the gaps between them.
+    """GRU over the observed values, their mask and the gaps between them.
 
     Padding is never seen, so a padded series has the context of the same series alone.
 
     Args:
         obs_dim: Number of channels.
         hidden: Width of the GRU in each direction.
+        direction: Which observations a context knows of: all (:class:`TwoSided`), those to come
+            (:class:`Smoothing`) or those so far (:class:`Filtering`).
 
     Attributes:
-        context_dim: Width of the context, ``2 * hidden``.
+        context_dim: Width of the context: ``hidden``, or ``2 * hidden`` from both sides.
     """
 
     shift: Tensor
     scale: Tensor
     gap: Tensor
 
-    def __init__(self, obs_dim: int, hidden: int = 64) -> None:
+    def __init__(self, obs_dim: int, hidden: int = 64, *, direction: Direction = TwoSided()) -> None:
         super().__init__()
         if obs_dim < 1 or hidden < 1:
             raise ValueError(f"RecurrentEncoder: obs_dim and hidden must be at least 1, got {obs_dim}, {hidden}")
-        self.obs_dim = obs_dim
-        self.context_dim = 2 * hidden
-        self.recurrent = nn.GRU(2 * obs_dim + 1, hidden, batch_first=True, bidirectional=True)
+        self.obs_dim, self.direction = obs_dim, direction
+        self.context_dim = direction.passes * hidden
+        self.recurrent = nn.GRU(2 * obs_dim + 1, hidden, batch_first=True, bidirectional=direction.passes == 2)
         self.register_buffer("shift", torch.zeros(obs_dim))
         self.register_buffer("scale", torch.ones(obs_dim))
         self.register_buffer("gap", torch.ones(()))
@@ -63,9 +65,4 @@ class RecurrentEncoder(nn.Module):
         gaps = torch.zeros_like(values[..., :1])
         gaps[:, 1:, 0] = (observations.times.diff(dim=-1).to(values) / self.gap).log()
         inputs = torch.cat([values, mask, gaps], -1)
-        lengths = observations.lengths
-        if bool((lengths == observations.n_times).all()):
-            return self.recurrent(inputs)[0]
-        packed = pack_padded_sequence(inputs, lengths.cpu(), batch_first=True, enforce_sorted=False)
-        outputs, _ = self.recurrent(packed)
-        return pad_packed_sequence(outputs, batch_first=True, total_length=observations.n_times)[0]
+        return self.direction.run(self.recurrent, inputs, observations.lengths)

@@ -1,0 +1,105 @@
+"""Tilted noise: what makes a posterior's step out of the prior's, and the messages that tilt it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from pyro_langevin.dynamics.small_matrices import inverse_root, matvec, solve, transposed_matvec
+from pyro_langevin.dynamics.transition import Transition
+from pyro_langevin.paths.clock import pad_batch
+from pyro_langevin.paths.langevin import LOG_2PI
+
+
+@dataclass(frozen=True, eq=False)
+class Messages:
+    """Gaussian messages ``exp(-(z - centre)^T H (z - centre) / 2)`` on the states after each step.
+
+    They may speak of the leading coordinates alone (``size < dim``), such as the position of underdamped dynamics.
+    Where a transition is closed by a kick, they speak of the state before it.
+
+    Attributes:
+        centre: ``(n_steps, *batch, size)``, time leftmost.
+        root: ``(n_steps, *batch, size, m)``, any factor of the precision ``H = root @ root.T``.
+    """
+
+    centre: Tensor
+    root: Tensor
+
+    def padded(self, ndim: int) -> Messages:
+        """Room for the batch dimensions of time-leftmost states with ``ndim`` dimensions."""
+        return Messages(pad_batch(self.centre, ndim), pad_batch(self.root, ndim + 1))
+
+    def each(self) -> list[Messages]:
+        """The messages of one step each, in the order of time."""
+        pairs = zip(self.centre.unbind(0), self.root.unbind(0), strict=True)
+        return [Messages(centre, root) for centre, root in pairs]
+
+    def tilt(self, z: Tensor, transition: Transition, step: Tensor) -> Tilt:
+        """The transition's noise, given the message on the state that it leads to."""
+        return Tilt.of(transition, self)
+
+
+@dataclass(frozen=True, eq=False)
+class Tilt:
+    """Tilted noise of a transition: the Gaussian ``N(shift, spread spread^T)`` in place of the standard normal.
+
+    Attributes:
+        shift: ``(*batch, dim)``.
+        spread: ``(*batch, dim, dim)``.
+        log_precision: ``(*batch,)``, log determinant of the noise's precision, ``-2 ln |det spread|``.
+    """
+
+    shift: Tensor
+    spread: Tensor
+    log_precision: Tensor
+
+    @classmethod
+    def of(cls, transition: Transition, messages: Messages) -> Tilt:
+        """``M = 1 + L^T H L``; shift ``M^-1 L^T H (centre - mean)``; covariance ``M^-1``."""
+        size = messages.centre.shape[-1]
+        pull = transition.scale[..., :size, :].mT @ messages.root  # L^T A, with H = A A^T
+        dim = pull.shape[-2]
+        if pull.shape[-2:] == (1, 1):
+            precision = 1.0 + pull.square()
+        else:
+            precision = torch.eye(dim, dtype=pull.dtype, device=pull.device) + pull @ pull.mT
+        spread, log_precision = inverse_root(precision)
+        offset = messages.centre - transition.mean[..., :size]
+        demand = matvec(pull, transposed_matvec(messages.root, offset))
+        return cls(matvec(spread, transposed_matvec(spread, demand)), spread, log_precision)
+
+    @classmethod
+    def per_coordinate(cls, shift: Tensor, multiplier: Tensor) -> Tilt:
+        """Independent coordinates: ``shift`` and standard deviations ``multiplier``, both ``(*batch, dim)``."""
+        return cls(shift, torch.diag_embed(multiplier), -2.0 * multiplier.log().sum(-1))
+
+    def then(self, inner: Tilt) -> Tilt:
+        """This tilt, applied to noise that is itself tilted by ``inner``: Gaussian again."""
+        shift = self.shift + matvec(self.spread, inner.shift)
+        return Tilt(shift, self.spread @ inner.spread, self.log_precision + inner.log_precision)
+
+    def apply(self, noise: Tensor) -> Tensor:
+        """The transition's noise for standard normal ``noise``."""
+        return self.shift + matvec(self.spread, noise)
+
+    def whiten(self, value: Tensor) -> Tensor:
+        """Standard normal noise that the transition's noise ``value`` is made of."""
+        return solve(self.spread, value - self.shift)
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """Log density of the transition's noise at ``value``, ``(*batch,)``."""
+        squares = self.whiten(value).square().sum(-1)
+        return 0.5 * (self.log_precision - squares - value.shape[-1] * LOG_2PI)
+
+    def log_ratio(self, kick: Tensor, noise: Tensor) -> Tensor:
+        """Log density of the prior's noise over the steered one at ``kick = apply(noise)``, ``(*batch,)``."""
+        return 0.5 * (noise.square().sum(-1) - kick.square().sum(-1) - self.log_precision)
+
+    def kl(self) -> Tensor:
+        """Kullback-Leibler divergence from the standard normal noise of the prior, ``(*batch,)``."""
+        dim = self.shift.shape[-1]
+        squares = self.spread.square().sum((-2, -1)) + self.shift.square().sum(-1)
+        return 0.5 * (squares - dim + self.log_precision)

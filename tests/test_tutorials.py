@@ -1,0 +1,53 @@
+"""Every tutorial runs from its first cell to its last, at a small size."""
+
+from __future__ import annotations
+
+import runpy
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import pyro
+import pytest
+import torch
+
+TUTORIALS = sorted((Path(__file__).parent.parent / "tutorials").glob("*.py"))
+
+
+def run(tutorial: Path) -> dict[str, object]:
+    """The names that a tutorial leaves behind."""
+    pyro.clear_param_store()
+    try:
+        return runpy.run_path(str(tutorial))
+    finally:
+        plt.close("all")
+        pyro.clear_param_store()
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    plt.switch_backend("Agg")
+
+
+@pytest.mark.tutorials
+@pytest.mark.parametrize("tutorial", TUTORIALS, ids=lambda path: path.stem)
+def test_tutorial_runs(tutorial: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYRO_LANGEVIN_SMOKE", "1")
+    assert tutorial.read_text(encoding="utf-8").startswith("# %% [markdown]\n# # ")
+    run(tutorial)
+
+
+@pytest.mark.slow
+@pytest.mark.tutorials
+def test_a_model_of_your_own_recovers_both_barriers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PYRO_LANGEVIN_SMOKE", raising=False)
+    names = run(next(path for path in TUTORIALS if path.stem == "your_own_model"))
+    recovered, true = names["recovered"], names["TRUE_HEIGHTS"]
+    assert isinstance(recovered, torch.Tensor) and isinstance(true, torch.Tensor)
+    assert bool(((recovered[1] - true).abs() < 0.5).all())
+
+
+def test_the_model_of_your_own_is_short() -> None:
+    text = next(path for path in TUTORIALS if path.stem == "your_own_model").read_text(encoding="utf-8")
+    model = text[text.index("class DoubleWell") : text.index("# ## Data")]
+    assert sum(bool(line.strip()) and not line.startswith("#") for line in model.splitlines()) < 40
