@@ -130,6 +130,12 @@ def test_other_kinds_of_data_are_fitted(emission: str, tmp_path: Path) -> None:
     )
 
 
+def test_underdamped_dynamics_are_fitted_and_say_what_is_not_known(run: Run, tmp_path: Path) -> None:
+    assert run("--quiet", "--values", "x", "--dynamics", "underdamped") == 0
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert summary["n_states"] >= 1 and summary["drawn_from"] == "guide"
+
+
 def test_codes_that_are_no_codes_are_refused_before_they_cost_memory(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -184,7 +190,7 @@ BAD_OPTIONS = {
     "range of three": (("--time-range", "1,2,3"), "--time-range: expected the earliest"),
     "range without rows": (("--time-range", "50,60"), "expected times between 50 and 60, got 0 to 3.9"),
     "delimiter": (("--delimiter", "ab"), "--delimiter: expected one character"),
-    "underdamped": (("--dynamics", "underdamped"), "--dynamics underdamped is not available yet"),
+    "dynamics": (("--dynamics", "free"), "--dynamics free is not known; use --dynamics overdamped or underdamped"),
     "emission": (
         ("--emission", "cauchy"),
         "--emission cauchy is not known; use --emission gaussian or studentt or poisson or categorical or bernoulli",

@@ -9,7 +9,7 @@ from typing import TypeVar
 import pyro
 
 from pyro_langevin.cli.command import CommandError
-from pyro_langevin.dynamics import Overdamped
+from pyro_langevin.dynamics import Overdamped, Underdamped
 from pyro_langevin.emissions import (
     BernoulliEmission,
     CategoricalEmission,
@@ -34,9 +34,12 @@ MERGE_BELOW = 1.0  # kT
 
 POTENTIALS: dict[str, Callable[[int], Potential]] = {
     "neural": NeuralPotential,
-    "mixture": lambda dim: MixturePotential(dim, 8 * dim),
+    "mixture": MixturePotential,
 }
-DYNAMICS: dict[str, Callable[[Potential], Overdamped]] = {"overdamped": Overdamped}
+DYNAMICS: dict[str, Callable[[Potential], Overdamped | Underdamped]] = {
+    "overdamped": Overdamped,
+    "underdamped": Underdamped,
+}
 #: By latent dimension, number of channels and number of categories.
 EMISSIONS: dict[str, Callable[[int, int, int], Emission]] = {
     "gaussian": lambda latent_dim, obs_dim, _: GaussianEmission(latent_dim, obs_dim),
@@ -46,9 +49,6 @@ EMISSIONS: dict[str, Callable[[int, int, int], Emission]] = {
     "bernoulli": lambda latent_dim, obs_dim, _: BernoulliEmission(latent_dim, obs_dim),
 }
 _MOST_CATEGORIES = 256
-
-#: Named in the design, not there yet.
-PLANNED = ("underdamped",)
 
 
 def model_and_guide(
@@ -106,9 +106,8 @@ def chosen(among: dict[str, Made], name: str, option: str) -> Made:
     """What a name stands for.
 
     Raises:
-        CommandError: It stands for nothing, or for something that is not available yet.
+        CommandError: It stands for nothing.
     """
     if name in among:
         return among[name]
-    fault = "is not available yet" if name in PLANNED else "is not known"
-    raise CommandError(f"{option} {name} {fault}; use {option} {' or '.join(among)}")
+    raise CommandError(f"{option} {name} is not known; use {option} {' or '.join(among)}")

@@ -54,10 +54,11 @@ def dwell_times(idata: Draws) -> xr.Dataset:
 def dwell_survival(idata: Draws, *, n_points: int = 200) -> xr.Dataset:
     """Probability that a visit to a state outlasts a duration (Kaplan-Meier), from the paths' runs.
 
-    A run is an unbroken stay in a basin. Runs are read off the state at the observation times, so a visit
-    shorter than a gap is unseen and two visits with an unseen excursion between them count as one. The last
-    run of a series is censored. The first run, whose beginning nobody saw, is left out: counted in, it biases
-    the curve unless dwells are exponential.
+    A run is an unbroken stay: the time until another core is reached, as transitions are counted. (Draws that
+    hold no ``visit`` are read by basins, where short excursions over the boundary break a run.) Runs are read off at
+    the observation times, so a visit shorter than a gap is unseen and two visits with an unseen excursion between them
+    count as one. The last run of a series is censored. The first run, whose beginning nobody saw, is left out:
+    counted in, it biases the curve unless dwells are exponential.
 
     Args:
         idata: the draws.
@@ -69,7 +70,9 @@ def dwell_survival(idata: Draws, *, n_points: int = 200) -> xr.Dataset:
         state without a run is NaN.
     """
     labels = state_labels(idata)
-    paths = group(idata, "state_path", "state")["state"].transpose("chain", "draw", "series", "time").values
+    states = group(idata, "state_path", "state")
+    visits = states["visit"] if "visit" in states else states["state"]
+    paths = visits.transpose("chain", "draw", "series", "time").values
     times = group(idata, "constant_data", "time")["time"].transpose("series", "time").values
     runs = [_runs(path, times) for path in paths.reshape(-1, *paths.shape[2:])]
     longest = max((float(duration.max()) for _, duration, _ in runs if len(duration)), default=0.0)
@@ -117,6 +120,7 @@ def _runs(path: np.ndarray, times: np.ndarray) -> tuple[np.ndarray, np.ndarray, 
     followed = np.zeros(len(series), dtype=bool)
     followed[:-1] = series[1:] == series[:-1]
     end = np.where(followed, np.append(start[1:], 0), last[series])
-    seen = start > 0
+    seen = np.zeros(len(series), dtype=bool)
+    seen[1:] = followed[:-1]
     duration = times[series, end] - times[series, start]
     return path[series, start][seen], duration[seen], followed[seen]

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from pyro_langevin.grid_filter import StateGrid, sample_smoothed
-from pyro_langevin.landscape import Landscape, count_transitions
+from pyro_langevin.landscape import Landscape, count_transitions, last_visited
 from pyro_langevin.model import LangevinModel, at_observations
 from pyro_langevin.observations import Observations
 from pyro_langevin.paths import LangevinPath
@@ -29,6 +29,7 @@ class PathDraws:
         log_p: ``(draw, series)``, log joint density of path and data.
         log_q: ``(draw, series)``, log density that the path was drawn from.
         state: ``(draw, series, time)``, basin, -1 beyond the end.
+        visit: ``(draw, series, time)``, core visited last, -1 before the first and beyond the end.
         exposure: ``(draw, state)``, time by the core visited last.
         events: ``(draw, state, state)``, transitions between cores.
     """
@@ -38,6 +39,7 @@ class PathDraws:
     log_p: np.ndarray
     log_q: np.ndarray
     state: np.ndarray
+    visit: np.ndarray
     exposure: np.ndarray
     events: np.ndarray
 
@@ -73,6 +75,7 @@ def draw_exactly(
         log_q + smoothed.log_evidence.cpu().numpy(),
         log_q,
         np.where(outside, np.int8(-1), state),
+        np.where(outside, -1, last_visited(core)).astype(np.int8),
         counts.exposure,
         counts.events,
     )
@@ -87,6 +90,7 @@ def draw_paths(member: FittedMember, observations: Observations, landscape: Land
     prior = LangevinPath(model.dynamics, model.initial(), grid)
     durations = np.where(grid.step_mask.cpu(), grid.steps.cpu(), 0.0)
     outside = ~_inside(observations).cpu().numpy()
+    observed = grid.observed_index.cpu().numpy()
     size = model.dynamics.position_dim
     chunk = max(1, _NUMBERS_AT_ONCE // (observations.n_series * grid.n_points * model.dynamics.dim))
     parts: list[tuple[np.ndarray, ...]] = []
@@ -99,12 +103,14 @@ def draw_paths(member: FittedMember, observations: Observations, landscape: Land
         log_p = prior_density + _log_likelihood(model, at_times[..., :size], observations)
         core = landscape.core(path[..., :size].double().cpu().numpy())
         counts = count_transitions(core, durations, n_states=landscape.n_states, keep=1)
+        visit = np.take_along_axis(last_visited(core), np.broadcast_to(observed, (len(core), *observed.shape)), -1)
         z, momentum = at_times[..., :size].cpu().numpy(), at_times[..., size:].cpu().numpy()
         state = landscape.basin(z.astype(np.float64)).astype(np.int8)
         parts.append((
             np.where(outside[..., None], np.nan, z), np.where(outside[..., None], np.nan, momentum),
             log_p.cpu().numpy(), guide_density.cpu().numpy(),
-            np.where(outside, np.int8(-1), state), counts.exposure, counts.events,
+            np.where(outside, np.int8(-1), state), np.where(outside, -1, visit).astype(np.int8),
+            counts.exposure, counts.events,
         ))
     return PathDraws(*(np.concatenate(part) for part in zip(*parts, strict=True)))
 

@@ -91,7 +91,8 @@ def posterior(
     alignment = align_states(joined["occupancy"]["p_state"])
     for name in _OWN_STATES:
         joined[name] = relabel(joined[name], alignment)
-    joined["state_path"]["state"] = relabel_path(joined["state_path"]["state"], alignment)
+    for name in ("state", "visit"):
+        joined["state_path"][name] = relabel_path(joined["state_path"][name], alignment)
     attrs = {
         "warnings": json.dumps(warnings),
         "model_fitted_by": "evidence" if "evidence" in result.members[0].phase else "bound",
@@ -125,7 +126,9 @@ def _groups_of(
         "states": states_group(member, landscape),
         "occupancy": occupancy_group(paths, observations, landscape),
         "kinetics": kinetics,
-        "state_path": xr.Dataset({"state": (("draw", "series", "time"), paths.state)}),
+        "state_path": xr.Dataset(
+            {"state": (("draw", "series", "time"), paths.state), "visit": (("draw", "series", "time"), paths.visit)}
+        ),
         "landscape": landscape_group(member, landscape, starts),
         "sample_stats": _statistics(member, paths),
     }

@@ -18,8 +18,7 @@ def plot_dwell_survival(idata: Draws, *, ax: Axes | None = None) -> Axes:
     """Probability that a visit outlasts a duration, by state, on a logarithmic scale.
 
     Steps with bands: Kaplan-Meier of the posterior paths' runs, 90 % intervals. Thin dotted lines:
-    exponential laws with the mean dwell from exposure over events; a memoryless state follows its line. A
-    steeper start of the steps means short excursions over the boundary, which core sets do not count.
+    exponential laws with the mean dwell from exposure over events; a memoryless state follows its line.
     """
     ax = axes_or_new(ax, height=4.0)
     survival = dwell_survival(idata)
