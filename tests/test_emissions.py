@@ -15,6 +15,7 @@ from pyro.infer import Predictive, Trace_ELBO
 from torch import Tensor, nn
 
 import pyro_langevin as pl
+from pyro_langevin.emissions.refusal import refuse_where
 
 LATENT, SERIES, TIME = 2, 3, 40
 
@@ -401,6 +402,8 @@ def test_parameters_are_registered_once_and_reported(name: str) -> None:
     registered = [id(node["value"].unconstrained()) for node in nodes.values() if node["type"] == "param"]
     assert len(set(registered)) == len(registered)
     assert set(registered) == {id(parameter) for parameter in emission.parameters()}
+    constrained = [name for name, _ in emission.named_parameters() if name.endswith("_unconstrained")]
+    assert {f"emission.{name.removesuffix('_unconstrained')}" for name in constrained} <= set(nodes)
     for dims, value in emission.parameters_in_data_units().values():
         assert len(dims) == value.ndim and bool(value.isfinite().all())
 
@@ -432,6 +435,13 @@ def test_values_of_another_kind_are_refused_where_they_are(kind: str) -> None:
     emission.check(pl.Observations(values, times, mask=mask))  # a missing value may be anything
     with pytest.raises(pl.ObservationError, match="got 0.5 at"):
         emission.check(pl.Observations(torch.where(mask, case.values(), 0.5), times))
+
+
+def test_what_is_refused_must_have_been_observed() -> None:
+    data = gappy(numbers(2))
+    refuse_where(data.values == 0, data, "anything but 0", "shift the values")  # missing values are stored as 0
+    with pytest.raises(pl.ObservationError, match="expected anything but 1e6"):
+        refuse_where(data.values < 1e6, data, "anything but 1e6", "shift the values")
 
 
 @every_kind
