@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 import pyro_langevin as pl
 from pyro_langevin.emissions.refusal import refuse_where
+from pyro_langevin.emissions.smoothing import smoothed
 
 LATENT, SERIES, TIME = 2, 3, 40
 
@@ -542,6 +543,29 @@ def test_the_start_finds_what_is_hidden(name: str) -> None:
         apart = (seen - (other.median(0).values if name == "student_t" else other.mean(0))).abs()
         assert bool(((told - seen).abs() < 0.45 * apart).all()), (told, seen)
     assert bool((emission.noise > 0).all())
+
+
+def test_smoothing_is_a_kernel_mean_with_prior_rows() -> None:
+    """An impulse among rows that tell nothing of one another: the narrowest kernel, with the missing row left out."""
+    values = torch.tensor([0.0, 0.0, 0.0, 6.0, 0.0, 0.0, 0.0])[None, :, None]
+    mask = torch.ones(1, 7, 1, dtype=torch.bool)
+    mask[0, 4] = False
+    found = smoothed(values, mask, torch.tensor([1.0]), torch.tensor([0.5]))[0, :, 0]
+    rows = torch.arange(7.0)
+    weight = (-0.5 * (rows[:, None] - rows).square()).exp() * ((rows[:, None] - rows).abs() <= 3) * mask[0, :, 0]
+    torch.testing.assert_close(found, (weight @ values[0, :, 0] + 0.5) / (weight.sum(-1) + 0.5))
+
+
+def test_smoothing_is_as_wide_as_the_data_are_smooth() -> None:
+    mean, prior = torch.tensor([1.0]), torch.tensor([0.5])
+    slow = torch.poisson(1.0 + 0.9 * hops(20, 400, 200))
+    fast = torch.poisson(20.0 * (1.0 + 0.9 * hops(20, 400, 2)))
+    mask = torch.ones(20, 400, 1, dtype=torch.bool)
+    steps = [
+        smoothed(counted / size, mask, mean, prior).diff(dim=1).std() / (counted / size).diff(dim=1).std()
+        for counted, size in ((slow, 1.0), (fast, 20.0))
+    ]
+    assert steps[0] < 0.1 and steps[1] > 0.2
 
 
 def test_the_regression_to_scores_is_the_inverse_of_a_gaussian_start() -> None:
