@@ -15,6 +15,8 @@ from pyro.infer import Predictive, Trace_ELBO
 from torch import Tensor, nn
 
 import pyro_langevin as pl
+from pyro_langevin.emissions.refusal import refuse_where
+from pyro_langevin.emissions.smoothing import smoothed
 
 LATENT, SERIES, TIME = 2, 3, 40
 
@@ -401,6 +403,8 @@ def test_parameters_are_registered_once_and_reported(name: str) -> None:
     registered = [id(node["value"].unconstrained()) for node in nodes.values() if node["type"] == "param"]
     assert len(set(registered)) == len(registered)
     assert set(registered) == {id(parameter) for parameter in emission.parameters()}
+    constrained = [name for name, _ in emission.named_parameters() if name.endswith("_unconstrained")]
+    assert {f"emission.{name.removesuffix('_unconstrained')}" for name in constrained} <= set(nodes)
     for dims, value in emission.parameters_in_data_units().values():
         assert len(dims) == value.ndim and bool(value.isfinite().all())
 
@@ -432,6 +436,13 @@ def test_values_of_another_kind_are_refused_where_they_are(kind: str) -> None:
     emission.check(pl.Observations(values, times, mask=mask))  # a missing value may be anything
     with pytest.raises(pl.ObservationError, match="got 0.5 at"):
         emission.check(pl.Observations(torch.where(mask, case.values(), 0.5), times))
+
+
+def test_what_is_refused_must_have_been_observed() -> None:
+    data = gappy(numbers(2))
+    refuse_where(data.values == 0, data, "anything but 0", "shift the values")  # missing values are stored as 0
+    with pytest.raises(pl.ObservationError, match="expected anything but 1e6"):
+        refuse_where(data.values < 1e6, data, "anything but 1e6", "shift the values")
 
 
 @every_kind
@@ -532,6 +543,29 @@ def test_the_start_finds_what_is_hidden(name: str) -> None:
         apart = (seen - (other.median(0).values if name == "student_t" else other.mean(0))).abs()
         assert bool(((told - seen).abs() < 0.45 * apart).all()), (told, seen)
     assert bool((emission.noise > 0).all())
+
+
+def test_smoothing_is_a_kernel_mean_with_prior_rows() -> None:
+    """An impulse among rows that tell nothing of one another: the narrowest kernel, with the missing row left out."""
+    values = torch.tensor([0.0, 0.0, 0.0, 6.0, 0.0, 0.0, 0.0])[None, :, None]
+    mask = torch.ones(1, 7, 1, dtype=torch.bool)
+    mask[0, 4] = False
+    found = smoothed(values, mask, torch.tensor([1.0]), torch.tensor([0.5]))[0, :, 0]
+    rows = torch.arange(7.0)
+    weight = (-0.5 * (rows[:, None] - rows).square()).exp() * ((rows[:, None] - rows).abs() <= 3) * mask[0, :, 0]
+    torch.testing.assert_close(found, (weight @ values[0, :, 0] + 0.5) / (weight.sum(-1) + 0.5))
+
+
+def test_smoothing_is_as_wide_as_the_data_are_smooth() -> None:
+    mean, prior = torch.tensor([1.0]), torch.tensor([0.5])
+    slow = torch.poisson(1.0 + 0.9 * hops(20, 400, 200))
+    fast = torch.poisson(20.0 * (1.0 + 0.9 * hops(20, 400, 2)))
+    mask = torch.ones(20, 400, 1, dtype=torch.bool)
+    steps = [
+        smoothed(counted / size, mask, mean, prior).diff(dim=1).std() / (counted / size).diff(dim=1).std()
+        for counted, size in ((slow, 1.0), (fast, 20.0))
+    ]
+    assert steps[0] < 0.1 and steps[1] > 0.2
 
 
 def test_the_regression_to_scores_is_the_inverse_of_a_gaussian_start() -> None:

@@ -39,7 +39,7 @@ class JointEmission(Emission):
         super().__init__(dims[0], sum(part.obs_dim for part in emissions))
         self.blur = max(part.blur for part in emissions)
         self.n_outputs = sum(part.n_outputs for part in emissions)
-        # a plain ModuleList would hide the parts from Pyro, which then gave their parameters the same names
+        # a plain ModuleList would hide the parts from Pyro: their parameters would have no sites of their own names
         self.parts = PyroModule[nn.ModuleList](emissions)  # type: ignore[assignment, arg-type]
         ends = accumulate(part.obs_dim for part in emissions)
         self.channels = [slice(end - part.obs_dim, end) for part, end in zip(emissions, ends, strict=True)]
