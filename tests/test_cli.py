@@ -10,7 +10,7 @@ import resource
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -281,6 +281,14 @@ def test_resume_refuses_checkpoints_that_do_not_fit_and_leaves_them(
         assert checkpoint.read_bytes() == damaged
 
 
+@pytest.fixture
+def listening() -> Iterator[None]:
+    """Ctrl-C is heard, also where the tests run in the background, whose processes are born deaf to it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 def interrupt_at(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Ctrl-C during that step of the optimiser, counted from now on."""
     take_step, taken = torch.optim.Adam.step, [0]
@@ -294,6 +302,7 @@ def interrupt_at(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.optim.Adam, "step", interrupted)
 
 
+@pytest.mark.usefixtures("listening")
 def test_ctrl_c_in_training_reports_what_is_fitted_and_resume_finishes(
     run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -332,6 +341,7 @@ def ctrl_c(*_: object) -> None:
     signal.raise_signal(signal.SIGINT)
 
 
+@pytest.mark.usefixtures("listening")
 @pytest.mark.parametrize(("accident", "code"), [(no_space, 2), (ctrl_c, 130)])
 def test_old_files_survive_a_full_disk_or_ctrl_c_while_saving(
     accident: Callable[..., None],
