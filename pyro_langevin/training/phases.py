@@ -75,11 +75,11 @@ def plan(steps: int, learning_rate: float, *, exact: bool, dim: int) -> list[Pha
             Phase("bound", first, learning_rate, 2.0, 1.0),
             Phase("posterior", max(steps - first, 1), learning_rate, 0.0, 1.0),
         ]
-    # twice the rate in two dimensions, where the way is longer and a step dearer, and half the steps
+    # in two dimensions, where the way is longer and a step dearer, twice the model's rate and fewer steps
     return [
         Phase("evidence", max(steps // (2 * dim), 1), learning_rate, 2.0 * dim, 0.0),
         Phase("lagged evidence", max(steps // 10, 1), learning_rate, 2.0 * dim, 0.0),
-        Phase("posterior", max(steps // 4, 1), learning_rate, 0.0, 1.0),
+        Phase("posterior", max(steps // (2 * dim + 2), 1), learning_rate, 0.0, 1.0),
     ]
 
 
