@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Iterator
+from typing import Any
 
 import pyro
 import pyro.distributions as dist
@@ -264,8 +265,8 @@ def test_a_guide_starts_near_the_data(guide_class: type[AmortisedGuide]) -> None
     assert bool((error < 0.5 * data.values.flatten(0, 1).std(0)).all()), error
 
 
-@pytest.mark.parametrize(("guide_class", "short"), [(pl.SteeredGuide, 0.15), (pl.GaussMarkovGuide, 1.5)])
-def test_no_guides_bound_exceeds_the_evidence(guide_class: type[AmortisedGuide], short: float) -> None:
+def trained_bound(guide_class: type[AmortisedGuide]) -> tuple[float, float, float]:
+    """Bound of a briefly trained guide on a harmonic problem, its allowed error, and the evidence of the chain."""
     times = torch.tensor([0.0, 0.2, 0.3, 0.7, 0.8])
     data = pl.Observations(torch.randn(1, 5, 1), times.expand(1, 5))
     dynamics = pl.Underdamped(pl.QuadraticPotential(1, stiffness=2.0), friction=0.8, mass=0.7)
@@ -298,9 +299,28 @@ def test_no_guides_bound_exceeds_the_evidence(guide_class: type[AmortisedGuide],
         optimiser.step()
     with torch.no_grad():
         values = torch.stack([bound(50) for _ in range(20)])
-    error = ALLOWED_ERRORS * float(values.std()) / math.sqrt(20)
-    assert float(values.mean()) < evidence + error
-    assert float(values.mean()) > evidence - short - error, (values.mean(), evidence)
+    return float(values.mean()), ALLOWED_ERRORS * float(values.std()) / math.sqrt(20), evidence
+
+
+@every_guide
+def test_no_guides_bound_exceeds_the_evidence(guide_class: type[AmortisedGuide]) -> None:
+    bound, error, evidence = trained_bound(guide_class)
+    assert bound < evidence + error
+
+
+@pytest.mark.parametrize(
+    "guide_class",
+    [
+        pl.SteeredGuide,
+        pytest.param(
+            pl.GaussMarkovGuide,
+            marks=pytest.mark.xfail(strict=True, reason="ends .9 nats below; not known whether for want of training"),
+        ),
+    ],
+)
+def test_a_guide_nears_the_evidence_of_the_chain(guide_class: type[AmortisedGuide]) -> None:
+    bound, error, evidence = trained_bound(guide_class)
+    assert bound > evidence - 0.15 - error, (bound, evidence)
 
 
 # --- fits and draws
@@ -338,22 +358,32 @@ def test_fit_and_draws_of_an_underdamped_model() -> None:
     assert bool(torch.isfinite(torch.tensor(idata["sample_stats"]["log_p"].values)).all())
 
 
-@pytest.mark.slow
-def test_wells_and_noise_of_an_underdamped_double_well() -> None:
-    """Known to be biased: on the bound the barrier came out at 4.7 kT (true 4) and the friction at 1.8 (true 1).
-
-    The bands of barrier and friction are as wide as that; wells, occupancy and noise are right.
-    """
+@pytest.fixture(scope="module")
+def fitted_double_well() -> Any:
+    """Draws of a fit to 256 noisy records of the double well at friction 1."""
+    before = torch.get_default_dtype()
     torch.set_default_dtype(torch.float32)
+    pyro.set_rng_seed(0)
     data = simulated(256, 200, gap=0.2, noise=0.2)
     model = pl.LangevinModel(pl.Underdamped(pl.MixturePotential(1, 6)), pl.GaussianEmission(1, 1))
     guide = pl.SteeredGuide(model, pl.RecurrentEncoder(1))
     result = pl.fit(model, guide, data, steps=750, progress=False)
     idata = pl.posterior(result, data, draws=5)
-    states, posterior = idata["states"], idata["posterior"]
-    assert states["location"].values[0, :, 0] == pytest.approx([-1.0, 1.0], abs=0.05)
+    torch.set_default_dtype(before)
+    return idata
+
+
+@pytest.mark.slow
+def test_wells_occupancy_and_noise_of_an_underdamped_double_well(fitted_double_well: Any) -> None:
+    idata = fitted_double_well
+    assert idata["states"]["location"].values[0, :, 0] == pytest.approx([-1.0, 1.0], abs=0.05)
     assert idata["occupancy"]["stationary"].values[0] == pytest.approx([0.5, 0.5], abs=0.05)
-    assert float(posterior["noise"].mean()) == pytest.approx(0.2, rel=0.1)
-    barrier = states["beta_barrier"].values[0]
-    assert 3.2 < barrier[0, 1] < 5.2 and 3.2 < barrier[1, 0] < 5.2
-    assert 0.6 < float(posterior["friction"].mean()) < 2.2
+    assert float(idata["posterior"]["noise"].mean()) == pytest.approx(0.2, rel=0.1)
+
+
+@pytest.mark.slow
+@pytest.mark.xfail(strict=True, reason="biased on the bound: 4.7 kT and friction 1.8 were found for 4 and 1")
+def test_barrier_and_friction_of_an_underdamped_double_well(fitted_double_well: Any) -> None:
+    barrier = fitted_double_well["states"]["beta_barrier"].values[0]
+    assert barrier[0, 1] == pytest.approx(4.0, abs=0.4) and barrier[1, 0] == pytest.approx(4.0, abs=0.4)
+    assert float(fitted_double_well["posterior"]["friction"].mean()) == pytest.approx(1.0, rel=0.25)

@@ -13,7 +13,8 @@ __all__ = ["best_chain", "elbo", "k_hat"]
 def elbo(idata: Draws) -> xr.Dataset:
     """Evidence lower bound in nats: ``mean``, per series, and ``standard_error`` of its Monte Carlo, (chain).
 
-    The mean over draws and series of ``log_p - log_q``, exact density ratios of the discretised paths.
+    The mean over draws and series of ``log_p - log_q``, exact density ratios of the discretised paths. For draws of
+    the exact posterior it is the log evidence itself.
     """
     stats = group(idata, "sample_stats", "log_p", "log_q")
     ratio = (stats["log_p"] - stats["log_q"]).mean("series")

@@ -9,7 +9,7 @@ import torch
 from scipy.sparse.csgraph import connected_components
 
 from pyro_langevin.landscape.chain_result import ChainKinetics, TransitionFunction, dwells, evaluate
-from pyro_langevin.landscape.cores import count_transitions
+from pyro_langevin.landscape.cores import count_transitions, last_visited
 from pyro_langevin.landscape.states import Landscape
 from pyro_langevin.landscape.surface import Floats, Integers
 
@@ -95,20 +95,14 @@ def _simulate(
         tally.exposure += counts.exposure
         tally.events += counts.events
         tally.steps += _BLOCK
-        last = _last_visited(labels)
+        last = last_visited(labels)[:, -1]
         if (tally.events.sum((0, 2)) >= _ENOUGH).all():
             break
     return tally
 
 
-def _last_visited(labels: Integers) -> Integers:
-    """Last core at the end of each row ``(m,)``; every row begins with one."""
-    position = np.where(labels >= 0, np.arange(labels.shape[1]), 0).max(-1)
-    return np.asarray(np.take_along_axis(labels, position[:, None], -1)[:, 0])
-
-
 def _count_basins(table: Floats, basin: Integers, labels: Integers) -> None:
-    np.add.at(table, (_last_visited(labels), basin), 1.0)
+    np.add.at(table, (last_visited(labels)[:, -1], basin), 1.0)
 
 
 def _rates(tally: _Tally, chains: Integers) -> tuple[Floats, Floats]:
