@@ -109,7 +109,7 @@ def test_matrices_and_modes_move_probability_alike() -> None:
 
 
 def test_wells_as_narrow_as_a_cell_keep_their_occupancy_and_rate() -> None:
-    """Cell weights are integrals and passages those of faces: the double well on cells wider than a well's deviation."""
+    """Cell weights are integrals, passages those of faces: the double well on cells wider than a well's deviation."""
     grid = StateGrid.around(-1.9, 1.9, size=18, margin=0.0)
     propagator = Propagator.of(Overdamped(DoubleWell(), friction=1.0).read(), grid)
     slowest = -1.0 / float(propagator.spectrum[0][-2])
