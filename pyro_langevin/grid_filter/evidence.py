@@ -43,11 +43,13 @@ class Filtered:
 
     Attributes:
         mass: Probability of every cell given the observations up to each time, one ``(series, n)`` a time.
+        likelihood: Of the observations at each time in every cell, up to a factor, ``(time, series, n)``.
         log_evidence: ``(series,)``.
         advance: How probability moves over each gap.
     """
 
     mass: list[Tensor]
+    likelihood: Tensor
     log_evidence: Tensor
     advance: Advance
 
@@ -75,7 +77,7 @@ def run_filter(model: LangevinModel, observations: Observations, grid: StateGrid
         masses.append(mass)
         levels.append(level)
     gained = (torch.stack(levels).log() + peak).squeeze(-1)
-    return Filtered(masses, torch.where(alive.mT, gained, 0.0).sum(0), advance)
+    return Filtered(masses, likelihood, torch.where(alive.mT, gained, 0.0).sum(0), advance)
 
 
 class Advance:

@@ -232,6 +232,25 @@ class Observations:
         names = [name for piece in pieces for name in piece.series_names]
         return self._of(*joined, names, self.channels, self.time_unit)
 
+    def with_equal_gaps(self, tolerance: float = 0.01) -> Observations:
+        """The same rows on times with one gap, the typical one, between all neighbours.
+
+        Raises:
+            ObservationError: If a gap differs from the typical one by more than a share ``tolerance`` of it.
+        """
+        gap = self.typical_gap
+        gaps = self.times.diff(dim=-1)
+        inside = torch.arange(1, self.n_times, device=gaps.device) < self.lengths[:, None]
+        worst = float(((gaps / gap - 1.0).abs() * inside).max())
+        if worst > tolerance:
+            raise ObservationError(
+                f"with_equal_gaps: expected gaps within {tolerance:.0%} of {gap:.4g}, got one {worst:.0%} off"
+            )
+        times = self.times[:, :1] + gap * torch.arange(self.n_times, dtype=gaps.dtype, device=gaps.device)
+        return self._of(
+            self.values, times, self.mask, self.lengths, self.origin, self.series_names, self.channels, self.time_unit
+        )
+
     def __repr__(self) -> str:
         unit = f" {self.time_unit}" if self.time_unit else ""
         missing = int(self.lengths.sum()) * self.obs_dim - int(self.mask.sum())

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from pyro_langevin.grid_filter import StateGrid, grid_log_evidence
+from pyro_langevin.grid_filter import Propagator, StateGrid, Transitions, grid_log_evidence
 from pyro_langevin.model import LangevinModel
 from pyro_langevin.observations import Observations
 
@@ -66,13 +66,22 @@ class EvidenceObjective:
 
     def __call__(self, model: LangevinModel, batch: Observations) -> Tensor:
         misfit = -grid_log_evidence(model, batch, self.grid).sum() / batch.mask.sum()
-        ripples, narrow, fast = self._roughness(model)
         # the latent unit, which the data leave free, stays that in which the grid was laid
         one = torch.eye(self.grid.dim).to(self.metric)
         unit = (torch.linalg.solve(self.metric, _metric(model, self.grid)) - one).square().sum()
-        held = _NARROW_NATS * narrow + _FAST_NATS * fast + _UNIT_NATS * unit
+        return misfit + self._held(model) + _UNIT_NATS * unit
+
+    def of_transitions(self, model: LangevinModel, transitions: Transitions) -> Tensor:
+        """The same for counted transitions instead of observations: only the dynamics are seen."""
+        gap = torch.tensor([transitions.gap], dtype=torch.float64, device=transitions.counts.device)
+        matrix = Propagator.of(model.dynamics.read(), self.grid).matrices(gap)[0]
+        return -transitions.evidence_bound(matrix) / transitions.n_values + self._held(model)
+
+    def _held(self, model: LangevinModel) -> Tensor:
+        """Penalties on the dynamics per observed value."""
+        ripples, narrow, fast = self._roughness(model)
         weak = _RIPPLE_NATS * ripples + _OUTSIDE_NATS * self._outside(model)
-        return misfit + weak / self.n_values + held
+        return weak / self.n_values + _NARROW_NATS * narrow + _FAST_NATS * fast
 
     @torch.no_grad()
     def start_diffusion(self, model: LangevinModel, batch: Observations) -> None:

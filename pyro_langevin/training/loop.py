@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -15,16 +16,16 @@ from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
 from tqdm import tqdm
 
+from pyro_langevin.grid_filter import Transitions
 from pyro_langevin.guides import AmortisedGuide
 from pyro_langevin.model import LangevinModel
 from pyro_langevin.observations import Observations
 from pyro_langevin.training.checkpoint import save_checkpoint
-from pyro_langevin.training.correlation import check_forgetting
 from pyro_langevin.training.errors import TrainingError
 from pyro_langevin.training.evidence import EvidenceObjective
 from pyro_langevin.training.hop_calibration import calibrate_hopping
+from pyro_langevin.training.lag import lagged_transitions
 from pyro_langevin.training.phases import (
-    Objective,
     Phase,
     bound,
     choose_max_step,
@@ -53,7 +54,6 @@ class Progress:
         decay_from: Step at which the learning rate began to fall.
         rate: Factor on the learning rate, lowered at every restart.
         restarts: Returns to the last good state.
-        stride: Thinning of the data in the lagged phase.
         settled: Whether what the phase starts from is settled: it must not be twice.
         loss: Loss per observed value at every step so far.
         phase_names: The phase of every step so far.
@@ -64,7 +64,6 @@ class Progress:
     decay_from: int | None = None
     rate: float = 1.0
     restarts: int = 0
-    stride: int = 1
     settled: bool = False
     loss: list[float] = field(default_factory=list)
     phase_names: list[str] = field(default_factory=list)
@@ -106,9 +105,10 @@ class Trainer:
         self.phases, self.batch_size, self.window = phases, batch_size, window
         self.kl_annealing, self.adapt_step = kl_annealing, adapt_step
         self.checkpoint, self.header = checkpoint, header
-        exact = any(phase.uses_evidence for phase in phases)
+        exact = any(phase.name == "evidence" for phase in phases)
         self.evidence = EvidenceObjective.over(states, model, observations) if exact else None
         self.progress = Progress()
+        self._transitions: Transitions | None = None
         self._optimizer_state: dict[str, Any] | None = None
         self._norms: list[list[float]] = []
         self._random = torch.get_rng_state()
@@ -122,6 +122,7 @@ class Trainer:
             "optimizer": copy.deepcopy(self._optimizer_state),
             "progress": copy.deepcopy(self.progress.__dict__),
             "norms": copy.deepcopy(self._norms),
+            "transitions": None if self._transitions is None else self._transitions.__dict__,
             "random": self._random,
         }
 
@@ -133,6 +134,8 @@ class Trainer:
         self._optimizer_state = state["optimizer"]
         self.progress = Progress(**copy.deepcopy(state["progress"]))
         self._norms = copy.deepcopy(state["norms"])
+        counted = state["transitions"]
+        self._transitions = None if counted is None else Transitions(**counted)
         if random:
             torch.set_rng_state(state["random"])
         self._random = torch.get_rng_state()
@@ -164,7 +167,7 @@ class Trainer:
             self.progress.phase += 1
             self.progress.step, self.progress.decay_from, self.progress.rate = 0, None, 1.0
             self.progress.settled = False
-            self._optimizer_state, self._norms = None, []
+            self._optimizer_state, self._norms, self._transitions = None, [], None
             self.save()
 
     def _needed(self, phase: Phase) -> bool:
@@ -173,16 +176,13 @@ class Trainer:
         gap = self.observations.typical_gap
         if phase.name == "evidence":
             assert self.evidence is not None
-            windows = training_windows(self.model, self.observations, phase, self.window, 1)
+            windows = training_windows(self.model, self.observations, phase, self.window)
             batch = windows.select(torch.randint(windows.n_series, (self.batch_size,)))
             self.evidence.start_diffusion(self.model, batch)
-        if phase.name == "lagged evidence":
+        if phase.name == "transitions":
             assert grid is not None
-            check = check_forgetting(self.model, self.observations, grid)
-            if check is None or check.agrees:
-                return False
-            self.progress.stride = max(1, round(1.0 / (3.0 * check.data * gap)))
-            return self.progress.stride > 1
+            self._transitions = lagged_transitions(self.model, self.observations, grid)
+            return self._transitions is not None
         if phase.name == "posterior" and grid is not None and self.adapt_step:
             self.model.max_step = choose_max_step(self.model, self.observations, grid) * (1 + 1e-6)
         if phase.name == "posterior" and grid is None:
@@ -192,9 +192,7 @@ class Trainer:
         return True
 
     def _run_phase(self, phase: Phase, bar: tqdm[Any]) -> None:
-        stride = self.progress.stride if phase.name == "lagged evidence" else 1
-        windows = training_windows(self.model, self.observations, phase, self.window, stride)
-        loss_of = self._objective(phase)
+        current_loss = self._objective(phase)
         groups = parameters(self.model, self.guide, phase)
         optimizer = torch.optim.Adam(groups, lr=phase.learning_rate, betas=(0.9, 0.99))
         if self._optimizer_state is not None:
@@ -205,8 +203,7 @@ class Trainer:
         try:
             while self.progress.step < phase.steps:
                 self._set_rate(optimizer, phase)
-                batch = windows.select(torch.randint(windows.n_series, (self.batch_size,)))
-                loss = loss_of(batch)
+                loss = current_loss()
                 if len(self._norms[0]) == 0:
                     parameters(self.model, self.guide, phase)  # Pyro's registration has set the held ones free
                 optimizer.zero_grad()
@@ -233,11 +230,17 @@ class Trainer:
             release([*self.model.parameters(), *self.guide.parameters()])
             self.model.annealing = 1.0
 
-    def _objective(self, phase: Phase) -> Objective:
-        if phase.uses_evidence:
+    def _objective(self, phase: Phase) -> Callable[[], Tensor]:
+        """What gives the loss of the current parameters, on a new batch of windows where the phase has batches."""
+        if self._transitions is not None:
             assert self.evidence is not None
-            return partial(self.evidence, self.model)
-        return bound(self.model, self.guide)
+            return partial(self.evidence.of_transitions, self.model, self._transitions)
+        windows = training_windows(self.model, self.observations, phase, self.window)
+        of_batch = bound(self.model, self.guide)
+        if phase.name == "evidence":
+            assert self.evidence is not None
+            of_batch = partial(self.evidence, self.model)
+        return lambda: of_batch(windows.select(torch.randint(windows.n_series, (self.batch_size,))))
 
     def _set_rate(self, optimizer: torch.optim.Optimizer, phase: Phase) -> None:
         """Warm-up, then full rate to the plateau or the last stretch, then a cosine to zero."""

@@ -3,9 +3,8 @@
 In one or two dimensions:
 
 1. *evidence*: the model alone, on its exact evidence. No guide can bias rates and barriers, and no time step enters.
-2. *lagged evidence*: the same on data thinned to a third of the slowest timescale, only if the learned process
-   does not forget as fast as the data do. What blurs neighbouring observations (exposure, coloured noise) is
-   no longer seen there. (The same reason for which Markov state models are built at a lag.)
+2. *transitions*, twice: the dynamics alone, by expectation-maximisation at a lag at which only the states are
+   remembered (see :mod:`pyro_langevin.training.lag`). All data count at once, so that rates have no noise of batches.
 3. *posterior*: the guide alone on the ELBO, for the finished model.
 
 In more dimensions:
@@ -48,7 +47,7 @@ class Phase:
     """One stretch of training.
 
     Attributes:
-        name: "evidence", "lagged evidence", "posterior" or "bound".
+        name: "evidence", "transitions", "posterior" or "bound".
         steps: Number of optimiser steps.
         learning_rate: Peak rate of the guide's parameters.
         model_factor: Factor on it for the model's parameters; 0 where the model is held.
@@ -60,11 +59,6 @@ class Phase:
     learning_rate: float
     model_factor: float
     guide_factor: float
-
-    @property
-    def uses_evidence(self) -> bool:
-        """Whether the objective is the exact evidence."""
-        return self.guide_factor == 0.0
 
 
 def plan(steps: int, learning_rate: float, *, exact: bool, dim: int) -> list[Phase]:
@@ -78,7 +72,8 @@ def plan(steps: int, learning_rate: float, *, exact: bool, dim: int) -> list[Pha
     # in two dimensions, where the way is longer and a step dearer, twice the model's rate and fewer steps
     return [
         Phase("evidence", max(steps // (2 * dim), 1), learning_rate, 2.0 * dim, 0.0),
-        Phase("lagged evidence", max(steps // 10, 1), learning_rate, 2.0 * dim, 0.0),
+        Phase("transitions", max(steps // 6, 1), learning_rate, 2.0 * dim, 0.0),
+        Phase("transitions", max(steps // 6, 1), learning_rate, 2.0 * dim, 0.0),
         Phase("posterior", max(steps // (2 * dim + 2), 1), learning_rate, 0.0, 1.0),
     ]
 
@@ -90,12 +85,11 @@ def can_be_exact(model: LangevinModel) -> bool:
 
 
 def training_windows(
-    model: LangevinModel, observations: Observations, phase: Phase, asked: int | None, stride: int
+    model: LangevinModel, observations: Observations, phase: Phase, asked: int | None
 ) -> Observations:
     """Windows to train on: as long as keeps the loop over inner steps short, and at least ten observations."""
-    if phase.uses_evidence:
-        thinned = observations.thinned(stride)
-        return thinned.windows(min(_EVIDENCE_WINDOW if asked is None else max(asked, 2), thinned.n_times))
+    if phase.name == "evidence":
+        return observations.windows(min(_EVIDENCE_WINDOW if asked is None else max(asked, 2), observations.n_times))
     length = max(10, min(50, _STEPS_PER_WINDOW // inner_steps(model, observations))) if asked is None else max(asked, 2)
     return observations.windows(min(length, observations.n_times))
 
