@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn.functional import one_hot
 
 from pyro_langevin.grid_filter.evidence import run_filter
 from pyro_langevin.grid_filter.state_grid import StateGrid
@@ -39,6 +40,22 @@ class Transitions:
         It touches the evidence there, so that raising it raises the evidence (Dempster, Laird & Rubin 1977).
         """
         return self.log_evidence + _log_likelihood(self.counts, matrix) - self.log_likelihood
+
+    def hop_divergence(self, matrix: Tensor, weight: Tensor, state: Tensor) -> Tensor:
+        """How much better the counts themselves explain where their passages between states end, in nats.
+
+        Zero if a stationary process with this transition matrix hops as often as was counted.
+
+        Args:
+            matrix: Transition matrix ``(n, n)``.
+            weight: Stationary probability of every cell ``(n,)``, up to a factor.
+            state: State that every cell belongs to, ``(n,)``.
+        """
+        member = one_hot(state).to(matrix)
+        counted = member.mT @ self.counts.to(matrix) @ member
+        expected = member.mT @ (weight.unsqueeze(-1) * matrix) @ member
+        found, fitted = (table / table.sum(-1, keepdim=True) for table in (counted, expected))
+        return (counted * (found.clamp_min(1e-30).log() - fitted.clamp_min(1e-30).log())).sum()
 
 
 @torch.no_grad()

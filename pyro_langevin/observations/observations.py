@@ -14,6 +14,7 @@ from pyro_langevin.observations.checks import ObservationError, check_channels, 
 from pyro_langevin.observations.containers import Series, read_series
 
 _PARTS = ("values", "times", "mask", "lengths", "origin")
+_SAME_GAP = 0.01  # relative difference below which two gaps are one
 
 
 @dataclass(frozen=True, eq=False, init=False, repr=False)
@@ -232,24 +233,27 @@ class Observations:
         names = [name for piece in pieces for name in piece.series_names]
         return self._of(*joined, names, self.channels, self.time_unit)
 
-    def with_equal_gaps(self, tolerance: float = 0.01) -> Observations:
-        """The same rows on times with one gap, the typical one, between all neighbours.
-
-        Raises:
-            ObservationError: If a gap differs from the typical one by more than a share ``tolerance`` of it.
-        """
-        gap = self.typical_gap
+    @property
+    def has_equal_gaps(self) -> bool:
+        """Whether all gaps between neighbouring rows are the typical one, within 1 %."""
         gaps = self.times.diff(dim=-1)
         inside = torch.arange(1, self.n_times, device=gaps.device) < self.lengths[:, None]
-        worst = float(((gaps / gap - 1.0).abs() * inside).max())
-        if worst > tolerance:
+        return bool(((gaps / self.typical_gap - 1.0).abs() * inside < _SAME_GAP).all())
+
+    def with_equal_gaps(self) -> Observations:
+        """The same rows on times that are free of what rounding or jitter puts on equal gaps.
+
+        Raises:
+            ObservationError: If the gaps are not equal within 1 %.
+        """
+        if not self.has_equal_gaps:
             raise ObservationError(
-                f"with_equal_gaps: expected gaps within {tolerance:.0%} of {gap:.4g}, got one {worst:.0%} off"
+                f"with_equal_gaps: expected all gaps within {_SAME_GAP:.0%} of {self.typical_gap:.4g}, got others"
             )
-        times = self.times[:, :1] + gap * torch.arange(self.n_times, dtype=gaps.dtype, device=gaps.device)
-        return self._of(
-            self.values, times, self.mask, self.lengths, self.origin, self.series_names, self.channels, self.time_unit
-        )
+        steps = torch.arange(self.n_times, dtype=self.times.dtype, device=self.times.device)
+        times = self.times[:, :1] + self.typical_gap * steps
+        parts = (self.values, times, self.mask, self.lengths, self.origin)
+        return self._of(*parts, self.series_names, self.channels, self.time_unit)
 
     def __repr__(self) -> str:
         unit = f" {self.time_unit}" if self.time_unit else ""

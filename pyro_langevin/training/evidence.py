@@ -28,6 +28,9 @@ _NARROW_NATS = 0.02
 _FASTEST = 24.0  # relaxations in a well per gap: beyond, a passage is not told from a jump
 _FAST_NATS = 0.005
 _UNIT_NATS = 0.1
+# Jumps leave no rows on the way between states, and a process that needs time to pass is kept from hopping by them.
+# Hops are few among the transitions, so that with this weight they decide how often it hops, not what lies between.
+_HOPS = 10.0
 _FIRST_MOVES = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0)  # diffusion times gap that is tried at the start
 
 
@@ -71,11 +74,21 @@ class EvidenceObjective:
         unit = (torch.linalg.solve(self.metric, _metric(model, self.grid)) - one).square().sum()
         return misfit + self._held(model) + _UNIT_NATS * unit
 
-    def of_transitions(self, model: LangevinModel, transitions: Transitions) -> Tensor:
-        """The same for counted transitions instead of observations: only the dynamics are seen."""
+    def of_transitions(self, model: LangevinModel, transitions: Transitions, state: Tensor | None) -> Tensor:
+        """The same for counted transitions instead of observations: only the dynamics are seen.
+
+        Args:
+            model: The model.
+            transitions: The counts.
+            state: State of every cell, ``(n,)``, to give the hops between states their weight.
+        """
+        propagator = Propagator.of(model.dynamics.read(), self.grid)
         gap = torch.tensor([transitions.gap], dtype=torch.float64, device=transitions.counts.device)
-        matrix = Propagator.of(model.dynamics.read(), self.grid).matrices(gap)[0]
-        return -transitions.evidence_bound(matrix) / transitions.n_values + self._held(model)
+        matrix = propagator.matrices(gap)[0]
+        misfit = -transitions.evidence_bound(matrix)
+        if state is not None:
+            misfit = misfit + _HOPS * transitions.hop_divergence(matrix, propagator.root_weight.square(), state)
+        return misfit / transitions.n_values + self._held(model)
 
     def _held(self, model: LangevinModel) -> Tensor:
         """Penalties on the dynamics per observed value."""

@@ -12,51 +12,49 @@ from __future__ import annotations
 import copy
 
 import torch
+from torch import Tensor
 
 from pyro_langevin.grid_filter import Propagator, StateGrid, Transitions, expected_transitions
 from pyro_langevin.landscape import LandscapeError, find_landscape
 from pyro_langevin.model import LangevinModel
-from pyro_langevin.observations import ObservationError, Observations
+from pyro_langevin.observations import Observations
 
 _SHARE = 1.0 / 3.0  # of the timescale
 _WINDOW = 60
 _MOST_ROWS = 500_000  # more would hardly change a rate
 
 
-@torch.no_grad()
-def lagged_transitions(model: LangevinModel, observations: Observations, grid: StateGrid) -> Transitions | None:
-    """Expected transitions at a third of the time in which the learned process forgets its state.
+def choose_lag(model: LangevinModel, observations: Observations, grid: StateGrid) -> int:
+    """Rows in a third of the time in which the learned process forgets its state, by its fastest slow process.
 
     Returns:
-        None where none can be counted: with a single state, on irregular times, or in series too short.
+        0 where no transitions can be counted: with a single state, on irregular times, or in series too short.
     """
-    lag = _lag(model, grid)
-    if lag is None:
-        return None
-    try:
-        evenly = observations.with_equal_gaps()
-    except ObservationError:
-        return None
-    longest = int(observations.lengths.max())
-    stride = min(max(1, round(lag / observations.typical_gap)), longest // 3)
-    if stride < 1:
-        return None
-    thinned = evenly.thinned(stride)
-    windows = thinned.windows(min(_WINDOW, thinned.n_times))
-    most = max(1, _MOST_ROWS // windows.n_times)
-    if windows.n_series > most:
-        windows = windows.select(torch.randperm(windows.n_series)[:most])
-    return expected_transitions(model, windows, grid)
+    frozen = copy.deepcopy(model.dynamics).cpu().double()
+    states = state_of_cells(model, grid)
+    if states is None or not observations.has_equal_gaps:
+        return 0
+    with torch.no_grad():
+        rates, _ = Propagator.of(frozen.read(), grid).spectrum
+    lag = -_SHARE / float(rates[-1 - int(states.max())])
+    return min(max(1, round(lag / observations.typical_gap)), int(observations.lengths.max()) // 3)
 
 
-def _lag(model: LangevinModel, grid: StateGrid) -> float | None:
-    """Time at which to count, from the fastest of the processes between states; None for a single state."""
+def state_of_cells(model: LangevinModel, grid: StateGrid) -> Tensor | None:
+    """State of the learned potential that each cell belongs to, ``(n,)``; None where there are not two of them."""
     frozen = copy.deepcopy(model.dynamics).cpu().double()
     try:
         landscape = find_landscape(frozen.potential, grid.points.numpy(), temperature=float(frozen.temperature))
     except LandscapeError:
         return None
-    if landscape.n_states < 2:
-        return None
-    rates, _ = Propagator.of(frozen.read(), grid).spectrum
-    return -_SHARE / float(rates[-landscape.n_states])
+    return torch.from_numpy(landscape.basin(grid.points.numpy())) if landscape.n_states > 1 else None
+
+
+def lagged_transitions(model: LangevinModel, observations: Observations, grid: StateGrid, lag: int) -> Transitions:
+    """Expected transitions over ``lag`` rows, from every row on."""
+    thinned = observations.with_equal_gaps().thinned(lag)
+    windows = thinned.windows(min(_WINDOW, thinned.n_times))
+    most = max(1, _MOST_ROWS // windows.n_times)
+    if windows.n_series > most:
+        windows = windows.select(torch.randperm(windows.n_series)[:most])
+    return expected_transitions(model, windows, grid)

@@ -24,7 +24,7 @@ from pyro_langevin.training.checkpoint import save_checkpoint
 from pyro_langevin.training.errors import TrainingError
 from pyro_langevin.training.evidence import EvidenceObjective
 from pyro_langevin.training.hop_calibration import calibrate_hopping
-from pyro_langevin.training.lag import lagged_transitions
+from pyro_langevin.training.lag import choose_lag, lagged_transitions, state_of_cells
 from pyro_langevin.training.phases import (
     Phase,
     bound,
@@ -54,6 +54,7 @@ class Progress:
         decay_from: Step at which the learning rate began to fall.
         rate: Factor on the learning rate, lowered at every restart.
         restarts: Returns to the last good state.
+        lag: Rows between the transitions that are counted; 0 where none are.
         settled: Whether what the phase starts from is settled: it must not be twice.
         loss: Loss per observed value at every step so far.
         phase_names: The phase of every step so far.
@@ -64,6 +65,7 @@ class Progress:
     decay_from: int | None = None
     rate: float = 1.0
     restarts: int = 0
+    lag: int = 0
     settled: bool = False
     loss: list[float] = field(default_factory=list)
     phase_names: list[str] = field(default_factory=list)
@@ -109,6 +111,7 @@ class Trainer:
         self.evidence = EvidenceObjective.over(states, model, observations) if exact else None
         self.progress = Progress()
         self._transitions: Transitions | None = None
+        self._cell_states: Tensor | None = None
         self._optimizer_state: dict[str, Any] | None = None
         self._norms: list[list[float]] = []
         self._random = torch.get_rng_state()
@@ -123,6 +126,7 @@ class Trainer:
             "progress": copy.deepcopy(self.progress.__dict__),
             "norms": copy.deepcopy(self._norms),
             "transitions": None if self._transitions is None else self._transitions.__dict__,
+            "cell_states": self._cell_states,
             "random": self._random,
         }
 
@@ -136,6 +140,7 @@ class Trainer:
         self._norms = copy.deepcopy(state["norms"])
         counted = state["transitions"]
         self._transitions = None if counted is None else Transitions(**counted)
+        self._cell_states = state["cell_states"]
         if random:
             torch.set_rng_state(state["random"])
         self._random = torch.get_rng_state()
@@ -181,8 +186,13 @@ class Trainer:
             self.evidence.start_diffusion(self.model, batch)
         if phase.name == "transitions":
             assert grid is not None
-            self._transitions = lagged_transitions(self.model, self.observations, grid)
-            return self._transitions is not None
+            self.progress.lag = choose_lag(self.model, self.observations, grid)
+        if phase.name in ("transitions", "hops"):
+            assert grid is not None
+            if self.progress.lag == 0:
+                return False
+            self._transitions = lagged_transitions(self.model, self.observations, grid, self.progress.lag)
+            self._cell_states = state_of_cells(self.model, grid) if phase.name == "hops" else None
         if phase.name == "posterior" and grid is not None and self.adapt_step:
             self.model.max_step = choose_max_step(self.model, self.observations, grid) * (1 + 1e-6)
         if phase.name == "posterior" and grid is None:
@@ -234,7 +244,7 @@ class Trainer:
         """What gives the loss of the current parameters, on a new batch of windows where the phase has batches."""
         if self._transitions is not None:
             assert self.evidence is not None
-            return partial(self.evidence.of_transitions, self.model, self._transitions)
+            return partial(self.evidence.of_transitions, self.model, self._transitions, self._cell_states)
         windows = training_windows(self.model, self.observations, phase, self.window)
         of_batch = bound(self.model, self.guide)
         if phase.name == "evidence":

@@ -3,9 +3,10 @@
 In one or two dimensions:
 
 1. *evidence*: the model alone, on its exact evidence. No guide can bias rates and barriers, and no time step enters.
-2. *transitions*, twice: the dynamics alone, by expectation-maximisation at a lag at which only the states are
-   remembered (see :mod:`pyro_langevin.training.lag`). All data count at once, so that rates have no noise of batches.
-3. *posterior*: the guide alone on the ELBO, for the finished model.
+2. *transitions*: the dynamics alone, by expectation-maximisation at a lag at which only the states are remembered
+   (see :mod:`pyro_langevin.training.lag`). All data count at once, so that rates have no noise of batches.
+3. *hops*, twice: the same with a larger weight on transitions between states.
+4. *posterior*: the guide alone on the ELBO, for the finished model.
 
 In more dimensions:
 
@@ -47,7 +48,7 @@ class Phase:
     """One stretch of training.
 
     Attributes:
-        name: "evidence", "transitions", "posterior" or "bound".
+        name: "evidence", "transitions", "hops", "posterior" or "bound".
         steps: Number of optimiser steps.
         learning_rate: Peak rate of the guide's parameters.
         model_factor: Factor on it for the model's parameters; 0 where the model is held.
@@ -69,12 +70,12 @@ def plan(steps: int, learning_rate: float, *, exact: bool, dim: int) -> list[Pha
             Phase("bound", first, learning_rate, 2.0, 1.0),
             Phase("posterior", max(steps - first, 1), learning_rate, 0.0, 1.0),
         ]
-    # in two dimensions, where the way is longer and a step dearer, twice the model's rate and fewer steps
+    # in two dimensions, where a step is dearer, twice the model's rate and fewer steps
+    evidence, posterior = (steps // 2, steps // 4) if dim == 1 else (steps // 5, steps // 10)
     return [
-        Phase("evidence", max(steps // (2 * dim), 1), learning_rate, 2.0 * dim, 0.0),
-        Phase("transitions", max(steps // 6, 1), learning_rate, 2.0 * dim, 0.0),
-        Phase("transitions", max(steps // 6, 1), learning_rate, 2.0 * dim, 0.0),
-        Phase("posterior", max(steps // (2 * dim + 2), 1), learning_rate, 0.0, 1.0),
+        Phase("evidence", max(evidence, 1), learning_rate, 2.0 * dim, 0.0),
+        *(Phase(name, max(steps // 6, 1), learning_rate, 2.0, 0.0) for name in ("transitions", "hops", "hops")),
+        Phase("posterior", max(posterior, 1), learning_rate, 0.0, 1.0),
     ]
 
 
