@@ -1,6 +1,7 @@
 """Are the kinetics right? Fits of systems with known answers and of real records, several seeds, beside the truth.
 
-    python benchmarks/fidelity.py double_well_fine double_well_coarse three_states three_states_uneven kinsoft ice_core
+    python benchmarks/fidelity.py double_well_fine double_well_coarse three_states three_states_uneven \
+        underdamped_double_well kinsoft ice_core
 
 Real records are read from the folder that PYRO_LANGEVIN_DATA names. Every row is one figure; every column one seed.
 A row is "ok" if all seeds are within what is allowed. Times are those of this machine with OMP_NUM_THREADS threads.
@@ -17,9 +18,11 @@ from typing import Any
 
 import numpy as np
 import pyro
+import torch
 
 import pyro_langevin as pl
 from pyro_langevin import datasets
+from pyro_langevin.potentials.analytic import DoubleWell
 
 
 @dataclass(frozen=True)
@@ -39,13 +42,18 @@ class Figure:
 
 
 def fitted(
-    observations: pl.Observations, seed: int, *, latent_dim: int = 1, draws: int | None = None
+    observations: pl.Observations,
+    seed: int,
+    *,
+    dynamics: type[pl.Overdamped | pl.Underdamped] = pl.Overdamped,
+    latent_dim: int = 1,
+    draws: int | None = None,
 ) -> tuple[Any, float]:
     """Draws of a fit with all defaults, and the seconds it took."""
     pyro.set_rng_seed(seed)
     begin = time.perf_counter()
-    dynamics = pl.Overdamped(pl.NeuralPotential(latent_dim))
-    model = pl.LangevinModel(dynamics, pl.GaussianEmission(latent_dim, observations.obs_dim))
+    prior = dynamics(pl.NeuralPotential(latent_dim))
+    model = pl.LangevinModel(prior, pl.GaussianEmission(latent_dim, observations.obs_dim))
     guide = pl.SteeredGuide(model, pl.RecurrentEncoder(observations.obs_dim))
     result = pl.fit(model, guide, observations, seeds=[seed], progress=False)
     seconds = time.perf_counter() - begin
@@ -76,6 +84,38 @@ def two_state_figures(idata: Any, seconds: float) -> list[Figure]:
         Figure("dwell B, prior's chain", float(kinetics["dwell_chain"][1]), unknown, 0.15),
         Figure("seconds (fit)", seconds, 0.0, 180.0, relative=False),
     ]
+
+
+def underdamped_double_well(seed: int) -> list[Figure]:
+    """The 4 kT double well at friction 1, 512 x 400 positions every .2 with noise .2; new data for every seed."""
+    data = noisy_positions(512, 400, gap=0.2, noise=0.2, seed=seed)
+    idata, seconds = fitted(data, seed, dynamics=pl.Underdamped, draws=3)
+    if int(idata["states"]["n_states"][0]) != 2:
+        return [Figure("states", float(idata["states"]["n_states"][0]), 2, 0, relative=False)]
+    passage = 83.5
+    truth = {
+        "MFPT A->B": (passage, 0.15), "MFPT B->A": (passage, 0.15),
+        "barrier A->B (kT)": (4.0, 0.4), "barrier B->A (kT)": (4.0, 0.4),
+    }
+    figures = with_truth(two_state_figures(idata, seconds), truth)
+    friction, noise = (float(idata["posterior"][name].mean()) for name in ("friction", "noise"))
+    return [*figures, Figure("friction", friction, 1.0, 0.25), Figure("noise", noise, 0.2, 0.1)]
+
+
+def noisy_positions(n_series: int, n_times: int, *, gap: float, noise: float, seed: int) -> pl.Observations:
+    """Positions of underdamped particles in 4 (q^2 - 1)^2 at friction 1, by OBABO steps of .01."""
+    torch.manual_seed(1000 + seed)
+    dynamics = pl.Underdamped(DoubleWell(4.0), friction=1.0).read()
+    step, every, before = torch.tensor(0.01), round(gap / 0.01), 500
+    z = torch.stack([torch.where(torch.rand(n_series) < 0.5, -1.0, 1.0), torch.randn(n_series)], -1)
+    kept = []
+    with torch.no_grad():
+        for k in range(before + n_times * every):
+            z = dynamics.transition(z, step).apply(torch.randn(n_series, 2))
+            if k >= before and (k - before) % every == 0:
+                kept.append(z[:, :1])
+    path = torch.stack(kept, 1)
+    return pl.Observations(path + noise * torch.randn_like(path), gap * np.arange(n_times))
 
 
 def with_truth(figures: list[Figure], truth: dict[str, tuple[float, float]]) -> list[Figure]:
@@ -172,6 +212,7 @@ SYSTEMS: dict[str, Callable[[int], list[Figure]]] = {
     "double_well_coarse": lambda seed: double_well(0.5, seed),
     "three_states": lambda seed: three_states(None, seed),
     "three_states_uneven": lambda seed: three_states((0.5, 0.4, 0.1), seed),
+    "underdamped_double_well": underdamped_double_well,
     "kinsoft": kinsoft,
     "ice_core": ice_core,
 }

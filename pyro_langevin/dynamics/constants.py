@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from pyro.nn import PyroParam, PyroSample
 from torch import Tensor
 
 
@@ -16,3 +17,8 @@ def check_positive(owner: str, name: str, value: object) -> None:
     numeric = isinstance(value, (int, float)) or (isinstance(value, Tensor) and not value.requires_grad)
     if numeric and not bool((torch.as_tensor(value) > 0).all()):
         raise ValueError(f"{owner}: {name} must be positive, got {value}")
+
+
+def is_constant(value: object) -> bool:
+    """Whether a user's constant stays what it is: neither learned nor sampled."""
+    return not isinstance(value, (PyroParam, PyroSample))

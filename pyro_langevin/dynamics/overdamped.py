@@ -10,7 +10,7 @@ from pyro.nn import PyroModule, PyroParam
 from torch import Tensor
 from torch.distributions import constraints
 
-from pyro_langevin.dynamics.constants import as_tensor, check_positive
+from pyro_langevin.dynamics.constants import as_tensor, check_positive, is_constant
 from pyro_langevin.dynamics.local_linearization import LocalLinearization
 from pyro_langevin.dynamics.transition import Transition
 from pyro_langevin.potentials.base import Energy, Potential
@@ -63,6 +63,7 @@ class Overdamped(PyroModule):
         check_positive("Overdamped", "temperature", temperature)
         check_positive("Overdamped", "friction", friction)
         self.learns_friction = friction is None
+        self.fixes_unit = friction is not None and is_constant(friction)
         learned = PyroParam(torch.ones(()), constraint=constraints.positive)
         self.friction = learned if friction is None else as_tensor(friction)  # type: ignore[assignment]
         self.temperature = as_tensor(temperature)  # type: ignore[assignment]

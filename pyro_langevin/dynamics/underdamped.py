@@ -10,7 +10,7 @@ from pyro.nn import PyroModule, PyroParam
 from torch import Tensor
 from torch.distributions import constraints
 
-from pyro_langevin.dynamics.constants import as_tensor, check_positive
+from pyro_langevin.dynamics.constants import as_tensor, check_positive, is_constant
 from pyro_langevin.dynamics.control_port import ControlPort
 from pyro_langevin.dynamics.obabo import OBABO
 from pyro_langevin.dynamics.small_matrices import side_by_side
@@ -84,6 +84,7 @@ class Underdamped(PyroModule):
                 expected = " or ".join(f"(*batch, {size})" for size in dict.fromkeys(sizes))
                 raise ValueError(f"Underdamped: expected {name} of shape () or {expected}, got {tuple(value.shape)}")
         self.learns_friction = friction is None
+        self.fixes_unit = is_constant(mass)
         learned = PyroParam(torch.ones(()), constraint=constraints.positive)
         self.friction = learned if friction is None else as_tensor(friction)  # type: ignore[assignment]
         self.mass = as_tensor(mass)  # type: ignore[assignment]

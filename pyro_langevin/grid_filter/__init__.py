@@ -1,6 +1,7 @@
-"""Exact evidence and posterior of models with one or two latent dimensions, by filtering on a grid of states."""
+"""Exact evidence and posterior of models with one or two positions, or one and its momentum, by filtering on a grid of states."""
 
-from pyro_langevin.grid_filter.evidence import grid_log_evidence
+from pyro_langevin.grid_filter.evidence import grid_log_evidence, propagator_of
+from pyro_langevin.grid_filter.phase_space import PhaseSpacePropagator
 from pyro_langevin.grid_filter.propagator import Propagator
 from pyro_langevin.grid_filter.smoother import SmoothedDraws, sample_smoothed
 from pyro_langevin.grid_filter.state_grid import MOST_DIMENSIONS, StateGrid
@@ -8,11 +9,13 @@ from pyro_langevin.grid_filter.transitions import Transitions, expected_transiti
 
 __all__ = [
     "MOST_DIMENSIONS",
+    "PhaseSpacePropagator",
     "Propagator",
     "SmoothedDraws",
     "StateGrid",
     "Transitions",
     "expected_transitions",
     "grid_log_evidence",
+    "propagator_of",
     "sample_smoothed",
 ]

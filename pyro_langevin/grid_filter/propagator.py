@@ -23,10 +23,12 @@ class Propagator:
     """Finite-volume generator on a grid, symmetrised by the square root of the Boltzmann weight.
 
     Attributes:
+        grid: The grid.
         root_weight: ``(n,)``, square root of the Boltzmann weight.
         generator: ``(n, n)``, symmetric; its eigenvalues are those of the generator, at most 0.
     """
 
+    grid: StateGrid
     root_weight: Tensor
     generator: Tensor
 
@@ -42,8 +44,7 @@ class Propagator:
         """
         if not isinstance(dynamics, OverdampedDynamics):
             raise ValueError(
-                f"exact evidence: expected overdamped dynamics, got {type(dynamics).__name__}; with momenta there is "
-                "none on a grid, take the bound of a guide"
+                f"propagator: expected overdamped dynamics, got {type(dynamics).__name__}, whose state has momenta"
             )
         if dynamics.dim != grid.dim:
             raise ValueError(
@@ -67,7 +68,25 @@ class Propagator:
         passage = hop * (0.5 * (cell[first] + cell[second]) - face).exp()
         between = torch.zeros(len(cell), len(cell), dtype=torch.float64, device=device)
         between = between.index_put((first, second), passage)
-        return cls((-0.5 * cell).exp(), between + between.mT - torch.diag(leave))
+        return cls(grid, (-0.5 * cell).exp(), between + between.mT - torch.diag(leave))
+
+    @property
+    def volume(self) -> float:
+        """Of a cell."""
+        return float(self.grid.spacing**self.grid.dim)
+
+    def start(self, mass: Tensor) -> Tensor:
+        """Law of probability mass ``(n,)`` on the cells: the mass itself."""
+        return mass
+
+    def weigh(self, law: Tensor, likelihood: Tensor) -> Tensor:
+        """Law ``(*batch, n)`` times the likelihood ``(*batch, n)`` of the cells."""
+        return law * likelihood
+
+    def place(self, index: Tensor) -> Tensor:
+        """States drawn evenly from the cells ``index`` ``(*batch,)``, ``(*batch, dim)``."""
+        corner = torch.rand(*index.shape, self.grid.dim, dtype=torch.float64, device=index.device) - 0.5
+        return self.grid.points.to(index.device)[index] + self.grid.spacing * corner
 
     @cached_property
     def spectrum(self) -> tuple[Tensor, Tensor]:
@@ -96,6 +115,25 @@ class Propagator:
         """Transition matrices ``(m, n, n)`` over times ``gaps`` ``(m,)``; row: from, column: to."""
         moved = _SymmetricExponential.apply(self.generator, gaps)
         return (moved * self.root_weight / self.root_weight.unsqueeze(-1)).clamp_min(0.0)
+
+
+@dataclass(frozen=True, eq=False)
+class MatrixPassage:
+    """The passage of one gap as a matrix.
+
+    Attributes:
+        matrix: ``(n, n)``; row: from, column: to.
+    """
+
+    matrix: Tensor
+
+    def __call__(self, law: Tensor) -> Tensor:
+        """Law ``(series, n)`` after the gap."""
+        return law.to(self.matrix) @ self.matrix
+
+    def towards(self, index: Tensor) -> Tensor:
+        """Likelihood of reaching ``index`` ``(*batch,)`` from every cell, ``(*batch, n)``."""
+        return self.matrix.mT[index]
 
 
 class _SymmetricExponential(torch.autograd.Function):

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from pyro_langevin.grid_filter.evidence import run_filter
+from pyro_langevin.grid_filter.evidence import propagator_of, run_filter
 from pyro_langevin.grid_filter.state_grid import StateGrid
 from pyro_langevin.model import LangevinModel
 from pyro_langevin.observations import Observations
@@ -37,46 +38,52 @@ def sample_smoothed(
     """Draw paths from the exact posterior of the continuous process, up to the grid.
 
     The filter runs forward and states are drawn backward, each given the one after it. Within its cell
-    a state is uniform.
+    a state is uniform. Momenta are those after the kick at the end of a step.
 
     Args:
-        model: A model with an overdamped state of one or two dimensions.
+        model: A model with one or two overdamped positions, or one underdamped.
         observations: The data.
         grid: Must cover all states that matter.
         draws: Number of independent paths.
+
+    Raises:
+        ValueError: As :func:`grid_log_evidence`.
     """
-    size = len(grid.points)
-    series = max(1, _NUMBERS_AT_ONCE // (observations.n_times * size))
+    series = max(1, _NUMBERS_AT_ONCE // (observations.n_times * _size(model, grid)))
     parts = [
         _sample(model, observations.select(chosen), grid, draws)
         for chosen in torch.arange(observations.n_series).split(series)
     ]
-    cell, log_q, evidence = (torch.cat(part, -1) for part in zip(*parts, strict=True))
-    corner = torch.rand(*cell.shape, grid.dim, dtype=torch.float64, device=cell.device) - 0.5
-    z = grid.points.to(cell.device)[cell] + grid.spacing * corner  # (time, draw, series, dim)
-    density = log_q - observations.n_times * grid.dim * torch.tensor(grid.spacing).double().log()
-    return SmoothedDraws(z.movedim(0, 2).to(observations.values), density, evidence)
+    z = torch.cat([part[0] for part in parts], 2)
+    log_q, evidence = (torch.cat([part[i] for part in parts], -1) for i in (1, 2))
+    return SmoothedDraws(z.movedim(0, 2).to(observations.values), log_q, evidence)
+
+
+def _size(model: LangevinModel, grid: StateGrid) -> int:
+    """Numbers that a law is made of."""
+    return propagator_of(model, grid).start(torch.ones(len(grid.points))).numel()
 
 
 def _sample(
     model: LangevinModel, observations: Observations, grid: StateGrid, draws: int
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Cells ``(time, draw, series)``, log probabilities ``(draw, series)`` and log evidences of a few series."""
+    """States ``(time, draw, series, dim)``, log densities ``(draw, series)`` and log evidences of a few series."""
     filtered = run_filter(model, observations, grid)
-    at_once = max(1, _NUMBERS_AT_ONCE // (observations.n_series * len(grid.points)))
-    cells, log_q = [], []
+    propagator = filtered.advance.propagator
+    at_once = max(1, _NUMBERS_AT_ONCE // filtered.law[0].numel())
+    states, log_q = [], []
     for number in torch.arange(draws).split(at_once):
-        weight = filtered.mass[-1].expand(len(number), -1, -1)
-        cell, total = _draw(weight)
-        backward = [cell]
+        weight = filtered.law[-1].clamp_min(0.0).expand(len(number), -1, -1)
+        index, total = _draw(weight)
+        backward = [index]
         for k in reversed(range(observations.n_times - 1)):
-            weight = filtered.mass[k] * filtered.advance.towards(cell, k)
-            cell, gained = _draw(weight)
+            weight = (filtered.law[k] * filtered.advance.towards(index, k)).clamp_min(0.0)
+            index, gained = _draw(weight)
             total = total + gained
-            backward.append(cell)
-        cells.append(torch.stack(backward[::-1]))
-        log_q.append(total)
-    return torch.cat(cells, 1), torch.cat(log_q), filtered.log_evidence
+            backward.append(index)
+        states.append(propagator.place(torch.stack(backward[::-1])))
+        log_q.append(total - observations.n_times * math.log(propagator.volume))
+    return torch.cat(states, 1), torch.cat(log_q), filtered.log_evidence
 
 
 def _draw(weight: Tensor) -> tuple[Tensor, Tensor]:

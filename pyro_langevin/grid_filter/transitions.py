@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn.functional import one_hot
 
 from pyro_langevin.grid_filter.evidence import run_filter
+from pyro_langevin.grid_filter.propagator import MatrixPassage
 from pyro_langevin.grid_filter.state_grid import StateGrid
 from pyro_langevin.model import LangevinModel
 from pyro_langevin.observations import Observations
@@ -83,20 +84,22 @@ def expected_transitions(model: LangevinModel, observations: Observations, grid:
 def _count(model: LangevinModel, observations: Observations, grid: StateGrid) -> tuple[Tensor, float, Tensor]:
     """Counts ``(n, n)`` of a few series, their log evidence, and the transition matrix."""
     filtered = run_filter(model, observations, grid)
-    matrices = filtered.advance.matrices
-    if matrices is None or len(matrices) != 1:
+    passages = filtered.advance.passages
+    if passages is None or len(passages) != 1:
         raise ValueError(
             f"expected_transitions: expected equal gaps, got {len(filtered.advance.distinct)} different ones; "
             "interpolate no data, fit on the evidence alone"
         )
-    matrix = matrices[0]
+    if not isinstance(passages[0], MatrixPassage):
+        raise ValueError("expected_transitions: expected a state without momenta; fit on the evidence alone")
+    matrix = passages[0].matrix
     counts = torch.zeros_like(matrix, dtype=torch.float64)
     ahead = torch.ones_like(filtered.likelihood[0], dtype=matrix.dtype)
     for k in reversed(range(observations.n_times - 1)):
         goes_on = (k + 1 < observations.lengths).unsqueeze(-1)
         arriving = filtered.likelihood[k + 1].to(matrix) * ahead
         before = arriving @ matrix.mT
-        here = filtered.mass[k].to(matrix)
+        here = filtered.law[k].to(matrix)
         share = (here * before).sum(-1, keepdim=True).clamp_min(1e-30)
         counts += matrix * ((here / share * goes_on).mT @ arriving)
         ahead = torch.where(goes_on, before / before.amax(-1, keepdim=True).clamp_min(1e-30), ahead)

@@ -61,7 +61,7 @@ def draw_exactly(
 ) -> PathDraws:
     """Draw paths from the exact posterior of the fitted model and count their transitions between observations."""
     smoothed = sample_smoothed(member.model, observations, grid, draws)
-    z = smoothed.z.cpu().numpy()
+    z, momentum = np.split(smoothed.z.cpu().numpy(), [landscape.dim], axis=-1)
     outside = ~_inside(observations).cpu().numpy()
     inside = ~outside
     durations = np.where(inside[:, 1:], observations.times.diff(dim=-1).cpu().numpy(), 0.0)
@@ -71,7 +71,7 @@ def draw_exactly(
     log_q = smoothed.log_q.cpu().numpy()
     return PathDraws(
         np.where(outside[..., None], np.nan, z),
-        z[..., :0],  # exact are models without momenta
+        np.where(outside[..., None], np.nan, momentum),
         log_q + smoothed.log_evidence.cpu().numpy(),
         log_q,
         np.where(outside, np.int8(-1), state),

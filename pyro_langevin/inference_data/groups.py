@@ -10,9 +10,10 @@ import numpy as np
 import torch
 import xarray as xr
 
+from pyro_langevin.dynamics import UnderdampedDynamics
 from pyro_langevin.inference_data.draws import PathDraws
 from pyro_langevin.inference_data.lifted_landscape import LiftedLandscape
-from pyro_langevin.landscape import Landscape, LandscapeError, chain_kinetics, continuous_kinetics
+from pyro_langevin.landscape import Landscape, LandscapeError, chain_kinetics, continuous_kinetics, inertial_kinetics
 from pyro_langevin.landscape.stationary import stationary_occupancy
 from pyro_langevin.model import LangevinModel
 from pyro_langevin.observations import Observations
@@ -80,11 +81,12 @@ def kinetics_group(
     continuous: dict[str, Any] = {
         "mfpt": missing, "rate": missing, "timescale": np.full(_PROCESSES, np.nan), "dwell_prior": table
     }
-    inertial = model.dynamics.dim > model.dynamics.position_dim
+    frozen = copy.deepcopy(model.dynamics).cpu().double().read()
     try:
-        if inertial:
-            raise LandscapeError("the dynamics are underdamped; see dwell_chain and the counts on the posterior paths")
-        exact = continuous_kinetics(landscape, diffusion, processes=_PROCESSES)
+        if isinstance(frozen, UnderdampedDynamics):
+            exact = inertial_kinetics(frozen, landscape, processes=_PROCESSES)
+        else:
+            exact = continuous_kinetics(landscape, diffusion, processes=_PROCESSES)
         timescale = np.full(_PROCESSES, np.nan)
         timescale[: len(exact.timescale)] = exact.timescale
         continuous = {
@@ -94,8 +96,8 @@ def kinetics_group(
         warnings.append(f"seed {member.seed}: no continuous kinetics: {problem}")
     dwell_chain = table
     if n > 1:
-        frozen = copy.deepcopy(model.dynamics).cpu().double().read()
-        followed = cast(Landscape, LiftedLandscape(landscape, model.dynamics.dim)) if inertial else landscape
+        inertial = frozen.dim > landscape.dim
+        followed = cast(Landscape, LiftedLandscape(landscape, frozen.dim)) if inertial else landscape
         try:
             dwell_chain = chain_kinetics(frozen.transition, followed, step).dwell
         except LandscapeError as problem:

@@ -7,6 +7,7 @@ from pyro_langevin.landscape.basins import find_landscape
 from pyro_langevin.landscape.chain import chain_kinetics
 from pyro_langevin.landscape.chain_result import ChainKinetics
 from pyro_langevin.landscape.cores import TransitionCounts, count_transitions, last_visited
+from pyro_langevin.landscape.inertia import inertial_kinetics
 from pyro_langevin.landscape.kinetics import Kinetics, continuous_kinetics
 from pyro_langevin.landscape.region import EnergyGrid
 from pyro_langevin.landscape.states import Landscape
@@ -25,6 +26,7 @@ __all__ = [
     "continuous_kinetics",
     "count_transitions",
     "find_landscape",
+    "inertial_kinetics",
     "last_visited",
     "stationary_occupancy",
 ]

@@ -11,8 +11,9 @@ from pyro_langevin.grid_filter import Propagator, StateGrid, Transitions, grid_l
 from pyro_langevin.model import LangevinModel
 from pyro_langevin.observations import Observations
 
-_CELLS = {1: 240, 2: 400}  # cells of the grid by dimension
-_MARGIN = {1: 1.0, 2: 0.3}  # by which it goes beyond the data, in standard deviations: cells are dear in a plane
+# Cells of the grid, and how far it goes beyond the data in standard deviations; cells are dear in a plane, and dearer
+# in phase space.
+_LINE, _PLANE, _PHASE_SPACE = (240, 1.0), (400, 0.3), (64, 0.6)
 # Beyond the grid nothing is seen of the potential, so that a well could stand there unnoticed: probability around the
 # grid beyond this share costs a few nats in all.
 _APRON = 1.5
@@ -56,8 +57,11 @@ class EvidenceObjective:
     @classmethod
     def over(cls, states: Tensor, model: LangevinModel, observations: Observations) -> EvidenceObjective:
         """For a model at its start, on a grid over the states ``(n, dim)`` that the data suggest."""
-        dim = states.shape[-1]
-        grid = StateGrid.covering(states, size=_CELLS[dim], margin=_MARGIN[dim])
+        if model.dynamics.dim > model.dynamics.position_dim:
+            size, margin = _PHASE_SPACE
+        else:
+            size, margin = _LINE if states.shape[-1] == 1 else _PLANE
+        grid = StateGrid.covering(states, size=size, margin=margin)
         return cls.on(grid, model, observations)
 
     @classmethod
@@ -69,10 +73,7 @@ class EvidenceObjective:
 
     def __call__(self, model: LangevinModel, batch: Observations) -> Tensor:
         misfit = -grid_log_evidence(model, batch, self.grid).sum() / batch.mask.sum()
-        # the latent unit, which the data leave free, stays that in which the grid was laid
-        one = torch.eye(self.grid.dim).to(self.metric)
-        unit = (torch.linalg.solve(self.metric, _metric(model, self.grid)) - one).square().sum()
-        return misfit + self._held(model) + _UNIT_NATS * unit
+        return misfit + self._held(model) + self._unit(model)
 
     def of_transitions(self, model: LangevinModel, transitions: Transitions, state: Tensor | None) -> Tensor:
         """The same for counted transitions instead of observations: only the dynamics are seen.
@@ -89,6 +90,13 @@ class EvidenceObjective:
         if state is not None:
             misfit = misfit + _HOPS * transitions.hop_divergence(matrix, propagator.root_weight.square(), state)
         return misfit / transitions.n_values + self._held(model)
+
+    def _unit(self, model: LangevinModel) -> Tensor:
+        """Penalty that keeps the latent unit, where the data leave it free, that in which the grid was laid."""
+        if model.dynamics.fixes_unit:
+            return torch.zeros((), device=self.metric.device)
+        one = torch.eye(self.grid.dim).to(self.metric)
+        return _UNIT_NATS * (torch.linalg.solve(self.metric, _metric(model, self.grid)) - one).square().sum()
 
     def _held(self, model: LangevinModel) -> Tensor:
         """Penalties on the dynamics per observed value."""
@@ -121,7 +129,9 @@ class EvidenceObjective:
         ripples = (weight * torch.log1p((twist / _RIPPLE).square().sum(-1))).sum()
         curvature = expansion.hessian.square().sum((-2, -1)).clamp_min(1e-30).sqrt() / dynamics.temperature
         narrow = curvature * (_NARROWEST * self.grid.spacing) ** 2
-        fast = curvature * dynamics.diffusion.mean() * self.gap / _FASTEST
+        # with momenta a well is left and crossed at the thermal speed, however small the friction
+        still = dynamics.dim == dynamics.position_dim
+        fast = curvature * dynamics.diffusion.mean() * self.gap / _FASTEST if still else torch.zeros_like(narrow)
         excess = [(weight * ratio.clamp_min(1.0).log().square()).sum() for ratio in (narrow, fast)]
         return ripples, excess[0], excess[1]
 

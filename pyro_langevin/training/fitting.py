@@ -23,7 +23,7 @@ from pyro_langevin.training.checkpoint import (
 )
 from pyro_langevin.training.errors import TrainingError
 from pyro_langevin.training.loop import Trainer
-from pyro_langevin.training.phases import can_be_exact, plan
+from pyro_langevin.training.phases import can_be_exact, plan, plan_on_bound
 from pyro_langevin.training.result import FitResult, FittedMember
 
 
@@ -63,8 +63,8 @@ def fit(
         kl_annealing: Steps over which the prior's weight in the ELBO rises from a tenth to one. Off by default:
             starting values come from the data, and a weak prior lets the noise collapse and the diffusion grow,
             which takes long to mend.
-        exact: Fit a model with a state of one or two dimensions on its exact evidence; otherwise on the ELBO like any
-            other.
+        exact: Fit a model with a state of one or two dimensions (with a momentum, on equal gaps) on its exact evidence;
+            otherwise on the ELBO like any other.
         device: "auto" (CUDA where it is there), "cpu", "cuda" or another torch device.
         checkpoint: File that the state of the fit is saved to.
         resume: Continue from ``checkpoint``, exactly where it stopped.
@@ -84,7 +84,8 @@ def fit(
         raise ValueError(f"fit: expected at least 3 steps, got {steps}")
     place = _device(device)
     data = observations.to(device=place)
-    phases = plan(steps, learning_rate, exact=exact and can_be_exact(model), dim=model.dynamics.dim)
+    exact = exact and can_be_exact(model, data)
+    phases = plan(model, steps, learning_rate) if exact else plan_on_bound(steps, learning_rate)
     given_step = None if model.adapts_step else model.max_step
     identity = {
         "model": describe_parameters(model, guide),

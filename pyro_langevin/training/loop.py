@@ -193,12 +193,13 @@ class Trainer:
                 return False
             self._transitions = lagged_transitions(self.model, self.observations, grid, self.progress.lag)
             self._cell_states = state_of_cells(self.model, grid) if phase.name == "hops" else None
-        if phase.name == "posterior" and grid is not None and self.adapt_step:
-            self.model.max_step = choose_max_step(self.model, self.observations, grid) * (1 + 1e-6)
         if phase.name == "posterior" and grid is None:
             calibrate_hopping(self.model, self.guide, self.observations)
-        if phase.name == "bound" and self.adapt_step:
-            self.model.max_step = gap / _INNER_STEPS * (1 + 1e-6)
+        if phase.name in ("bound", "posterior") and self.adapt_step:
+            if grid is not None:
+                self.model.max_step = choose_max_step(self.model, self.observations, grid) * (1 + 1e-6)
+            elif phase.name == "bound":
+                self.model.max_step = gap / _INNER_STEPS * (1 + 1e-6)
         return True
 
     def _run_phase(self, phase: Phase, bar: tqdm[Any]) -> None:

@@ -8,6 +8,8 @@ In one or two dimensions:
 3. *hops*, twice: the same with a larger weight on transitions between states.
 4. *posterior*: the guide alone on the ELBO, for the finished model.
 
+With one position and its momentum, on equal gaps: evidence and posterior, as above.
+
 In more dimensions:
 
 1. *bound*: model and guide together on the ELBO.
@@ -20,7 +22,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -28,7 +30,13 @@ from pyro.infer import TraceMeanField_ELBO
 from torch import Tensor
 from torch.nn import Parameter
 
-from pyro_langevin.grid_filter import MOST_DIMENSIONS, StateGrid, sample_smoothed
+from pyro_langevin.grid_filter import (
+    MOST_DIMENSIONS,
+    PhaseSpacePropagator,
+    StateGrid,
+    propagator_of,
+    sample_smoothed,
+)
 from pyro_langevin.guides import AmortisedGuide
 from pyro_langevin.landscape import LandscapeError, chain_kinetics, continuous_kinetics, find_landscape
 from pyro_langevin.model import LangevinModel
@@ -62,27 +70,39 @@ class Phase:
     guide_factor: float
 
 
-def plan(steps: int, learning_rate: float, *, exact: bool, dim: int) -> list[Phase]:
-    """The phases of a fit of at most so many steps."""
-    if not exact:
-        first = max(2 * steps // 3, 1)
-        return [
-            Phase("bound", first, learning_rate, 2.0, 1.0),
-            Phase("posterior", max(steps - first, 1), learning_rate, 0.0, 1.0),
-        ]
+def plan(model: LangevinModel, steps: int, learning_rate: float) -> list[Phase]:
+    """The phases of a fit of at most so many steps, on the exact evidence."""
+    posterior = Phase("posterior", max(steps // 4, 1), learning_rate, 0.0, 1.0)
+    if has_momenta(model):
+        return [Phase("evidence", max(steps // 4, 1), learning_rate, 4.0, 0.0), posterior]
+    lagged = [Phase(name, max(steps // 6, 1), learning_rate, 2.0, 0.0) for name in ("transitions", "hops", "hops")]
+    if model.dynamics.dim == 1:
+        return [Phase("evidence", max(steps // 2, 1), learning_rate, 2.0, 0.0), *lagged, posterior]
     # in two dimensions, where a step is dearer, twice the model's rate and fewer steps
-    evidence, posterior = (steps // 2, steps // 4) if dim == 1 else (steps // 5, steps // 10)
+    posterior = replace(posterior, steps=max(steps // 10, 1))
+    return [Phase("evidence", max(steps // 5, 1), learning_rate, 4.0, 0.0), *lagged, posterior]
+
+
+def plan_on_bound(steps: int, learning_rate: float) -> list[Phase]:
+    """The phases of a fit of at most so many steps, on the ELBO."""
+    first = max(2 * steps // 3, 1)
     return [
-        Phase("evidence", max(evidence, 1), learning_rate, 2.0 * dim, 0.0),
-        *(Phase(name, max(steps // 6, 1), learning_rate, 2.0, 0.0) for name in ("transitions", "hops", "hops")),
-        Phase("posterior", max(posterior, 1), learning_rate, 0.0, 1.0),
+        Phase("bound", first, learning_rate, 2.0, 1.0),
+        Phase("posterior", max(steps - first, 1), learning_rate, 0.0, 1.0),
     ]
 
 
-def can_be_exact(model: LangevinModel) -> bool:
-    """Whether the model's evidence can be had without a guide: few overdamped dimensions in a potential."""
+def has_momenta(model: LangevinModel) -> bool:
+    """Whether the state is more than the position."""
+    return model.dynamics.dim > model.dynamics.position_dim
+
+
+def can_be_exact(model: LangevinModel, observations: Observations) -> bool:
+    """Whether the model's evidence can be had without a guide: few dimensions in a potential."""
     dynamics = model.dynamics
-    return dynamics.has_potential and dynamics.dim == dynamics.position_dim <= MOST_DIMENSIONS
+    if has_momenta(model):  # of one position, and one gap: its matrix is dear
+        return dynamics.has_potential and dynamics.dim <= MOST_DIMENSIONS and observations.has_equal_gaps
+    return dynamics.has_potential and dynamics.dim <= MOST_DIMENSIONS
 
 
 def training_windows(
@@ -90,6 +110,8 @@ def training_windows(
 ) -> Observations:
     """Windows to train on: as long as keeps the loop over inner steps short, and at least ten observations."""
     if phase.name == "evidence":
+        if has_momenta(model):
+            observations = observations.with_equal_gaps()
         return observations.windows(min(_EVIDENCE_WINDOW if asked is None else max(asked, 2), observations.n_times))
     length = max(10, min(50, _STEPS_PER_WINDOW // inner_steps(model, observations))) if asked is None else max(asked, 2)
     return observations.windows(min(length, observations.n_times))
@@ -136,8 +158,12 @@ def choose_max_step(model: LangevinModel, observations: Observations, grid: Stat
 
     In one dimension both are computed exactly for the learned potential, for 2, 4, ... inner steps in a typical gap.
     In two, where the chain's would have to be simulated for each, the step is one relaxation time of the stiffest well.
+    With a momentum it is that of the filter.
     """
     gap = observations.typical_gap
+    propagator = propagator_of(model, grid)
+    if isinstance(propagator, PhaseSpacePropagator):
+        return gap / propagator.steps(gap)
     frozen = copy.deepcopy(model.dynamics).cpu().double()
     some = observations.select(torch.randperm(observations.n_series)[:_SERIES])
     path = sample_smoothed(model, some, grid, 1).z[0]
