@@ -1,4 +1,4 @@
-"""Exact evidence and posterior of models with one or two positions, or one and its momentum, by filtering on a grid of states."""
+"""Exact evidence and posterior by filtering on a grid: of one or two positions, or one and its momentum."""
 
 from pyro_langevin.grid_filter.evidence import grid_log_evidence, propagator_of
 from pyro_langevin.grid_filter.phase_space import PhaseSpacePropagator

@@ -28,7 +28,7 @@ _SAME_GAP = 1e-6  # relative difference below which two gaps are one
 def grid_log_evidence(model: LangevinModel, observations: Observations, grid: StateGrid) -> Tensor:
     """Log evidence of each series, ``(series,)``, differentiable by all parameters of the model.
 
-    Exact up to the grid: second order in its spacing; with a momentum it is that of a chain of OBABO steps, so short
+    Exact up to the grid: second order in its spacing; with a momentum it is that of a chain of ABOBA steps, so short
     that the stiffest well's oscillation is right to half a per cent. Any gaps, missing values and lengths; with a
     momentum at most eight different gaps.
 

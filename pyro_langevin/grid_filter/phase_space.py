@@ -1,9 +1,9 @@
-"""How probability moves over a grid of positions and momenta: the chain of OBABO steps.
+"""How probability moves over a grid of positions and momenta: a chain of ABOBA steps.
 
-A step is the free flight of every momentum, a shift along the line of cells, and between two flights the kick and the
-friction at every cell, a Gaussian kernel from momentum to momentum. The flight is interpolated by cubics (Cheng & Knorr
-1976); the kernel, wider than the spacing of the momenta, is integrated by the trapezoidal rule, to which Gaussians are
-kind. An observation weighs positions only, and so may stand before or after a kernel.
+A step is half a free flight of every momentum, a shift along the line of cells; then kick, friction and kick at every
+cell, together a Gaussian kernel from momentum to momentum; and half a flight again. Flights are interpolated by cubics
+(Cheng & Knorr 1976); the kernel, about as wide as the spacing of the momenta, is integrated by the trapezoidal rule, to
+which Gaussians are kind. (In the order OBABO the kernel would be cut in halves, too narrow for that rule.)
 """
 
 from __future__ import annotations
@@ -18,9 +18,8 @@ from torch import Tensor
 from pyro_langevin.dynamics import UnderdampedDynamics
 from pyro_langevin.grid_filter.state_grid import StateGrid
 
-# Largest angle of the stiffest well's oscillation in a step: its frequency is then right to 0.4 per cent.
-_TURN = 0.35
-_DAMPING = 0.5  # largest share of the momentum, to first order, that friction takes in a step
+_TURN = 0.35  # radians: a frequency is then right to half a per cent
+_DAMPING = 1.5  # times this angle: largest share of the momentum, to first order, that friction takes in a step
 _FEWEST_STEPS, _MOST_STEPS = 2, 16
 _REACH = 4.6  # largest momentum in thermal ones
 _WIDTH = 0.8  # standard deviation of the kernel in spacings of the momenta: the error of the rule is then 3e-6 ...
@@ -38,7 +37,7 @@ class PhaseSpacePropagator:
         friction: Rate.
         mass: Mass.
         thermal: Standard deviation of the momentum in equilibrium.
-        fastest: Highest frequency of an oscillation, in radians per time.
+        longest_step: Longest step that is short for the stiffest well and for the friction.
     """
 
     grid: StateGrid
@@ -46,11 +45,16 @@ class PhaseSpacePropagator:
     friction: Tensor
     mass: Tensor
     thermal: Tensor
-    fastest: float
+    longest_step: float
 
     @classmethod
-    def of(cls, dynamics: UnderdampedDynamics, grid: StateGrid) -> PhaseSpacePropagator:
+    def of(cls, dynamics: UnderdampedDynamics, grid: StateGrid, *, turn: float = _TURN) -> PhaseSpacePropagator:
         """For underdamped dynamics of one position.
+
+        Args:
+            dynamics: The dynamics.
+            grid: Cells of the position.
+            turn: Largest angle, in radians, of the stiffest well's oscillation in a step.
 
         Raises:
             ValueError: If there is more than one position, or the grid is not a line.
@@ -65,8 +69,9 @@ class PhaseSpacePropagator:
         energy = dynamics.energy.energy(points).detach() / dynamics.temperature.detach()
         curvature = dynamics.energy.expansion(points).hessian.detach()[energy < energy.min() + _HIGHEST]
         fastest = float((curvature.clamp_min(0.0).max() / mass.detach()).sqrt())
+        longest = min(turn / max(fastest, 1e-6), _DAMPING * turn / float(friction.detach()))
         thermal = (mass * dynamics.temperature.squeeze()).sqrt()
-        return cls(grid, -dynamics.energy.gradient(points).squeeze(-1), friction, mass, thermal, fastest)
+        return cls(grid, -dynamics.energy.gradient(points).squeeze(-1), friction, mass, thermal, longest)
 
     @property
     def points(self) -> Tensor:
@@ -79,11 +84,6 @@ class PhaseSpacePropagator:
         width = float(self._noise(self.longest_step).detach() / self.thermal.detach())
         count = min(max(math.ceil(2.0 * _REACH * _WIDTH / width) + 1, _FEWEST_MOMENTA), _MOST_MOMENTA)
         return self.thermal * torch.linspace(-_REACH, _REACH, count).to(self.force)
-
-    @property
-    def longest_step(self) -> float:
-        """Longest step that is short for the stiffest well and for the friction."""
-        return min(_TURN / max(self.fastest, 1e-6), _DAMPING / float(self.friction.detach()))
 
     def _noise(self, step: float) -> Tensor:
         """Standard deviation of the kernel."""
@@ -122,7 +122,7 @@ class PhaseSpacePropagator:
     def chain(self, duration: float, count: int) -> Passage:
         """So many steps that take so long together."""
         step = duration / count
-        return Passage(self._flight(step), self._kernel(step), count)
+        return Passage(self._flight(0.5 * step), self._flight(step), self._kernel(step), count)
 
     def _flight(self, step: float) -> Tensor:
         """Shift of the cells by every momentum, up to the ends, ``(n_momenta, n, n)``; row: from, column: to."""
@@ -158,29 +158,37 @@ class Passage:
     """The steps of one gap.
 
     Attributes:
-        flight: ``(n_momenta, n, n)``.
+        half_flight: ``(n_momenta, n, n)``, at both ends.
+        flight: ``(n_momenta, n, n)``, between two steps.
         kernel: ``(n, n_momenta, n_momenta)``.
         count: Number of steps.
     """
 
+    half_flight: Tensor
     flight: Tensor
     kernel: Tensor
     count: int
 
+    @property
+    def _flights(self) -> list[Tensor]:
+        return [self.half_flight, *[self.flight] * (self.count - 1), self.half_flight]
+
     def __call__(self, law: Tensor) -> Tensor:
         """Law ``(series, n n_momenta)`` after the gap."""
-        moved = law.to(self.flight).unflatten(-1, (len(self.kernel), -1))
-        for _ in range(self.count):
-            flown = torch.einsum("sqp,pqr->srp", moved, self.flight)
-            moved = torch.einsum("sqp,qpr->sqr", flown, self.kernel)
+        moved = law.to(self.kernel).unflatten(-1, (len(self.kernel), -1))
+        for number, flight in enumerate(self._flights):
+            if number > 0:
+                moved = torch.einsum("sqp,qpr->sqr", moved, self.kernel)
+            moved = torch.einsum("sqp,pqr->srp", moved, flight)
         return moved.flatten(-2)
 
     def towards(self, index: Tensor) -> Tensor:
         """Likelihood of reaching ``index`` ``(*batch,)`` from every cell and momentum, ``(*batch, n n_momenta)``."""
         n, momenta = self.kernel.shape[:2]
-        ahead = torch.zeros(index.numel(), n * momenta).to(self.flight)
+        ahead = torch.zeros(index.numel(), n * momenta).to(self.kernel)
         ahead = ahead.scatter(1, index.reshape(-1, 1), 1.0).unflatten(-1, (n, momenta))
-        for _ in range(self.count):
-            before = torch.einsum("sqr,qpr->sqp", ahead, self.kernel)
-            ahead = torch.einsum("srp,pqr->sqp", before, self.flight)
+        for number, flight in enumerate(reversed(self._flights)):
+            if number > 0:
+                ahead = torch.einsum("sqr,qpr->sqp", ahead, self.kernel)
+            ahead = torch.einsum("srp,pqr->sqp", ahead, flight)
         return ahead.reshape(*index.shape, -1)

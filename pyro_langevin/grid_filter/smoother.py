@@ -38,7 +38,7 @@ def sample_smoothed(
     """Draw paths from the exact posterior of the continuous process, up to the grid.
 
     The filter runs forward and states are drawn backward, each given the one after it. Within its cell
-    a state is uniform. Momenta are those after the kick at the end of a step.
+    a state is uniform.
 
     Args:
         model: A model with one or two overdamped positions, or one underdamped.
