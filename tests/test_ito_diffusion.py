@@ -368,8 +368,9 @@ def test_fit_trains_and_figures_that_need_a_potential_are_refused(
 def test_the_exact_evidence_on_a_grid_is_not_for_drifts() -> None:
     torch.set_default_dtype(torch.float32)
     model = pl.LangevinModel(ItoDiffusion(torch.sin, 1), pl.GaussianEmission(1, 1))
-    assert not can_be_exact(model)
-    assert can_be_exact(pl.LangevinModel(Overdamped(DoubleWell()), pl.GaussianEmission(1, 1)))
+    data = pl.Observations(torch.randn(5))
+    assert not can_be_exact(model, data)
+    assert can_be_exact(pl.LangevinModel(Overdamped(DoubleWell()), pl.GaussianEmission(1, 1)), data)
     data = pl.Observations(torch.randn(2, 5, 1), times=torch.arange(5.0))
     with pytest.raises((TypeError, ValueError), match="exact evidence"):
         grid_log_evidence(model, data, StateGrid.around(-1.0, 1.0))
