@@ -5,17 +5,20 @@ from pyro_langevin.grid_filter.phase_space import PhaseSpacePropagator
 from pyro_langevin.grid_filter.propagator import Propagator
 from pyro_langevin.grid_filter.smoother import SmoothedDraws, sample_smoothed
 from pyro_langevin.grid_filter.state_grid import MOST_DIMENSIONS, StateGrid
-from pyro_langevin.grid_filter.transitions import Transitions, expected_transitions
+from pyro_langevin.grid_filter.transitions import Hops, Transitions, drawn_hops, expected_transitions, reduced_energy
 
 __all__ = [
     "MOST_DIMENSIONS",
+    "Hops",
     "PhaseSpacePropagator",
     "Propagator",
     "SmoothedDraws",
     "StateGrid",
     "Transitions",
+    "drawn_hops",
     "expected_transitions",
     "grid_log_evidence",
     "propagator_of",
+    "reduced_energy",
     "sample_smoothed",
 ]

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from pyro_langevin.grid_filter import Propagator, StateGrid, Transitions, grid_log_evidence
+from pyro_langevin.grid_filter import (
+    Hops,
+    PhaseSpacePropagator,
+    Propagator,
+    StateGrid,
+    Transitions,
+    grid_log_evidence,
+    propagator_of,
+    reduced_energy,
+)
 from pyro_langevin.model import LangevinModel
 from pyro_langevin.observations import Observations
 
@@ -32,6 +41,7 @@ _UNIT_NATS = 0.1
 # Jumps leave no rows on the way between states, and a process that needs time to pass is kept from hopping by them.
 # Hops are few among the transitions, so that with this weight they decide how often it hops, not what lies between.
 _HOPS = 10.0
+_MOVED_NATS = 10.0  # per squared kT, averaged over wells and barriers, by which counted hops may move a potential
 _FIRST_MOVES = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0)  # diffusion times gap that is tried at the start
 
 
@@ -90,6 +100,18 @@ class EvidenceObjective:
         if state is not None:
             misfit = misfit + _HOPS * transitions.hop_divergence(matrix, propagator.root_weight.square(), state)
         return misfit / transitions.n_values + self._held(model)
+
+    def of_hops(self, model: LangevinModel, hops: Hops) -> Tensor:
+        """For the potential alone: hops as many as counted, else what it was when they were counted."""
+        propagator = propagator_of(model, self.grid)
+        assert isinstance(propagator, PhaseSpacePropagator)
+        held = {name: getattr(propagator, name).detach() for name in ("friction", "mass", "thermal")}
+        energy = reduced_energy(model, self.grid)
+        change = energy - hops.energy
+        weight = torch.softmax(-0.5 * hops.energy, 0)
+        moved = (weight * (change - (weight * change).sum()).square()).sum()
+        misfit = hops.divergence(replace(propagator, **held), energy) + _MOVED_NATS * moved
+        return misfit / self.n_values
 
     def _unit(self, model: LangevinModel) -> Tensor:
         """Penalty that keeps the latent unit, where the data leave it free, that in which the grid was laid."""

@@ -14,8 +14,9 @@ import copy
 import torch
 from torch import Tensor
 
+from pyro_langevin.dynamics import ItoDiffusion, Overdamped, Underdamped, UnderdampedDynamics
 from pyro_langevin.grid_filter import Propagator, StateGrid, Transitions, expected_transitions
-from pyro_langevin.landscape import LandscapeError, find_landscape
+from pyro_langevin.landscape import LandscapeError, find_landscape, inertial_kinetics
 from pyro_langevin.model import LangevinModel
 from pyro_langevin.observations import Observations
 
@@ -34,10 +35,20 @@ def choose_lag(model: LangevinModel, observations: Observations, grid: StateGrid
     states = state_of_cells(model, grid)
     if states is None or not observations.has_equal_gaps:
         return 0
-    with torch.no_grad():
-        rates, _ = Propagator.of(frozen.read(), grid).spectrum
-    lag = -_SHARE / float(rates[-1 - int(states.max())])
+    assert not isinstance(frozen, ItoDiffusion)  # it has no potential, and no states
+    lag = _SHARE * _slow_timescale(frozen, grid, processes=int(states.max()))
     return min(max(1, round(lag / observations.typical_gap)), int(observations.lengths.max()) // 3)
+
+
+@torch.no_grad()
+def _slow_timescale(dynamics: Overdamped | Underdamped, grid: StateGrid, *, processes: int) -> float:
+    """Timescale of the fastest of so many slowest processes."""
+    read = dynamics.read()
+    if isinstance(read, UnderdampedDynamics):
+        landscape = find_landscape(dynamics.potential, grid.points.numpy(), temperature=float(read.temperature))
+        return float(inertial_kinetics(read, landscape, processes=processes).timescale[-1])
+    rates, _ = Propagator.of(read, grid).spectrum
+    return -1.0 / float(rates[-1 - processes])
 
 
 def state_of_cells(model: LangevinModel, grid: StateGrid) -> Tensor | None:

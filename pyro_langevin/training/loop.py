@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
 from tqdm import tqdm
 
-from pyro_langevin.grid_filter import Transitions
+from pyro_langevin.grid_filter import Hops, Transitions, drawn_hops
 from pyro_langevin.guides import AmortisedGuide
 from pyro_langevin.model import LangevinModel
 from pyro_langevin.observations import Observations
@@ -29,6 +29,7 @@ from pyro_langevin.training.phases import (
     Phase,
     bound,
     choose_max_step,
+    has_momenta,
     parameters,
     release,
     training_windows,
@@ -112,6 +113,7 @@ class Trainer:
         self.progress = Progress()
         self._transitions: Transitions | None = None
         self._cell_states: Tensor | None = None
+        self._hops: Hops | None = None
         self._optimizer_state: dict[str, Any] | None = None
         self._norms: list[list[float]] = []
         self._random = torch.get_rng_state()
@@ -127,6 +129,7 @@ class Trainer:
             "norms": copy.deepcopy(self._norms),
             "transitions": None if self._transitions is None else self._transitions.__dict__,
             "cell_states": self._cell_states,
+            "hops": None if self._hops is None else self._hops.__dict__,
             "random": self._random,
         }
 
@@ -141,6 +144,7 @@ class Trainer:
         counted = state["transitions"]
         self._transitions = None if counted is None else Transitions(**counted)
         self._cell_states = state["cell_states"]
+        self._hops = None if state["hops"] is None else Hops(**state["hops"])
         if random:
             torch.set_rng_state(state["random"])
         self._random = torch.get_rng_state()
@@ -172,7 +176,8 @@ class Trainer:
             self.progress.phase += 1
             self.progress.step, self.progress.decay_from, self.progress.rate = 0, None, 1.0
             self.progress.settled = False
-            self._optimizer_state, self._norms, self._transitions = None, [], None
+            self._optimizer_state, self._norms = None, []
+            self._transitions = self._hops = None
             self.save()
 
     def _needed(self, phase: Phase) -> bool:
@@ -184,15 +189,20 @@ class Trainer:
             windows = training_windows(self.model, self.observations, phase, self.window)
             batch = windows.select(torch.randint(windows.n_series, (self.batch_size,)))
             self.evidence.start_diffusion(self.model, batch)
-        if phase.name == "transitions":
+        inertial = has_momenta(self.model)
+        if phase.name == "transitions" or (phase.name == "hops" and inertial):
             assert grid is not None
             self.progress.lag = choose_lag(self.model, self.observations, grid)
         if phase.name in ("transitions", "hops"):
             assert grid is not None
             if self.progress.lag == 0:
                 return False
-            self._transitions = lagged_transitions(self.model, self.observations, grid, self.progress.lag)
             self._cell_states = state_of_cells(self.model, grid) if phase.name == "hops" else None
+            if not inertial:
+                self._transitions = lagged_transitions(self.model, self.observations, grid, self.progress.lag)
+            elif self._cell_states is not None:
+                data = self.observations.with_equal_gaps()
+                self._hops = drawn_hops(self.model, data, grid, self._cell_states, self.progress.lag)
         if phase.name == "posterior" and grid is None:
             calibrate_hopping(self.model, self.guide, self.observations)
         if phase.name in ("bound", "posterior") and self.adapt_step:
@@ -246,6 +256,9 @@ class Trainer:
         if self._transitions is not None:
             assert self.evidence is not None
             return partial(self.evidence.of_transitions, self.model, self._transitions, self._cell_states)
+        if self._hops is not None:
+            assert self.evidence is not None
+            return partial(self.evidence.of_hops, self.model, self._hops)
         windows = training_windows(self.model, self.observations, phase, self.window)
         of_batch = bound(self.model, self.guide)
         if phase.name == "evidence":

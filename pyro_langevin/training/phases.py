@@ -8,7 +8,8 @@ In one or two dimensions:
 3. *hops*, twice: the same with a larger weight on transitions between states.
 4. *posterior*: the guide alone on the ELBO, for the finished model.
 
-With one position and its momentum, on equal gaps: evidence and posterior, as above.
+With one position and its momentum, on equal gaps: evidence; *hops*, in which the potential is moved as little as it
+takes for the model to hop as often, at the lag, as paths from its posterior; and posterior.
 
 In more dimensions:
 
@@ -74,7 +75,8 @@ def plan(model: LangevinModel, steps: int, learning_rate: float) -> list[Phase]:
     """The phases of a fit of at most so many steps, on the exact evidence."""
     posterior = Phase("posterior", max(steps // 4, 1), learning_rate, 0.0, 1.0)
     if has_momenta(model):
-        return [Phase("evidence", max(steps // 4, 1), learning_rate, 4.0, 0.0), posterior]
+        hops = Phase("hops", max(steps // 12, 1), learning_rate, 2.0, 0.0)
+        return [Phase("evidence", max(steps // 4, 1), learning_rate, 4.0, 0.0), hops, posterior]
     lagged = [Phase(name, max(steps // 6, 1), learning_rate, 2.0, 0.0) for name in ("transitions", "hops", "hops")]
     if model.dynamics.dim == 1:
         return [Phase("evidence", max(steps // 2, 1), learning_rate, 2.0, 0.0), *lagged, posterior]
