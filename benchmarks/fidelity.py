@@ -95,7 +95,7 @@ def underdamped_double_well(seed: int) -> list[Figure]:
     passage = 83.5
     truth = {
         "MFPT A->B": (passage, 0.15), "MFPT B->A": (passage, 0.15),
-        "barrier A->B (kT)": (4.0, 0.4), "barrier B->A (kT)": (4.0, 0.4),
+        "barrier A->B (kT)": (4.0, 0.4), "barrier B->A (kT)": (4.0, 0.4), "seconds (fit)": (np.nan, 0.0),
     }
     figures = with_truth(two_state_figures(idata, seconds), truth)
     friction, noise = (float(idata["posterior"][name].mean()) for name in ("friction", "noise"))

@@ -12,13 +12,23 @@ from torch import Tensor
 from torch.distributions import MultivariateNormal
 
 import pyro_langevin as pl
-from pyro_langevin.grid_filter import PhaseSpacePropagator, StateGrid, grid_log_evidence, sample_smoothed
+from pyro_langevin.grid_filter import (
+    Hops,
+    PhaseSpacePropagator,
+    StateGrid,
+    drawn_hops,
+    grid_log_evidence,
+    propagator_of,
+    reduced_energy,
+    sample_smoothed,
+)
 from pyro_langevin.initial import MixtureInitial
 from pyro_langevin.landscape import LandscapeError, find_landscape, inertial_kinetics
 from pyro_langevin.model import LangevinModel
 from pyro_langevin.observations import Observations
 from pyro_langevin.potentials import QuadraticPotential
 from pyro_langevin.potentials.analytic import DoubleWell
+from pyro_langevin.training.evidence import EvidenceObjective
 
 STIFFNESS, MASS, TEMPERATURE, NOISE = 4.0, 0.7, 1.2, 0.3
 SIGMAS = 4.5
@@ -219,3 +229,82 @@ def test_kinetics_of_more_positions_are_refused() -> None:
     landscape = find_landscape(QuadraticPotential(2, stiffness=2.0), np.zeros((1, 2)))
     with pytest.raises(LandscapeError, match="expected one position, got 2"):
         inertial_kinetics(plane, landscape)
+
+
+# --- hops
+
+
+def double_well(barrier: float, tilt: float = 0.0) -> LangevinModel:
+    """An underdamped double well, positions seen with noise .2."""
+    model = LangevinModel(pl.Underdamped(TiltedWell(barrier, tilt), friction=1.0), pl.GaussianEmission(1, 1))
+    with torch.no_grad():
+        model.emission.decoder.weight.fill_(1.0)
+        model.emission.decoder.bias.zero_()
+        model.emission.noise = torch.tensor([0.2])
+        model.initial.initialise(torch.cat([torch.randn(200, 1) * 0.2 - 1.0, torch.randn(200, 1) * 0.2 + 1.0]))
+    return model
+
+
+class TiltedWell(pl.Potential):
+    """``b (q^2 - 1)^2 + t q`` with learned barrier and tilt."""
+
+    def __init__(self, barrier: float, tilt: float) -> None:
+        super().__init__(1)
+        self.barrier, self.tilt = torch.nn.Parameter(torch.tensor(barrier)), torch.nn.Parameter(torch.tensor(tilt))
+
+    def energy(self, z: Tensor) -> Tensor:
+        q = z.squeeze(-1)
+        return self.barrier * (q.square() - 1.0).square() + self.tilt * q
+
+
+def simulated(n_series: int, n_times: int) -> tuple[Observations, np.ndarray]:
+    """Positions every .2 of a double well of 2.5 kT, and the same without noise."""
+    dynamics = pl.Underdamped(DoubleWell(2.5), friction=1.0).read()
+    z = torch.stack([torch.where(torch.rand(n_series) < 0.5, -1.0, 1.0), torch.randn(n_series)], -1)
+    kept = []
+    with torch.no_grad():
+        for k in range(100 + 10 * n_times):
+            z = dynamics.transition(z, torch.tensor(0.02)).apply(torch.randn(n_series, 2))
+            if k >= 100 and k % 10 == 0:
+                kept.append(z[:, :1])
+    path = torch.stack(kept, 1)
+    return Observations(path + 0.2 * torch.randn_like(path), 0.2 * np.arange(n_times)), path[..., 0].numpy()
+
+
+def test_hops_that_are_drawn_are_those_of_the_data_and_move_a_wrong_potential() -> None:
+    grid = StateGrid.around(-1.8, 1.8, size=48, margin=0.0)
+    state, lag = (grid.points[:, 0] > 0).long(), 20
+    data, path = simulated(40, 150)
+    wrong = double_well(3.0, tilt=0.25)
+    hops = drawn_hops(wrong, data, grid, state, lag)
+    left = path < 0
+    true = np.array([[(a[:, :-lag] & b[:, lag:]).sum() for b in (left, ~left)] for a in (left, ~left)]) / lag
+    np.testing.assert_allclose(hops.counts, true, atol=0.03 * true.sum())
+
+    objective = EvidenceObjective.on(grid, wrong, data)
+    learned = [wrong.dynamics.potential.barrier, wrong.dynamics.potential.tilt]
+    begin = hops.divergence(propagator_of(wrong, grid), reduced_energy(wrong, grid)).item()
+    optimizer = torch.optim.Adam(learned, lr=0.03)
+    for _ in range(40):
+        optimizer.zero_grad()
+        objective.of_hops(wrong, hops).backward()
+        optimizer.step()
+    end = hops.divergence(propagator_of(wrong, grid), reduced_energy(wrong, grid)).item()
+    assert begin > 1.0 and end < 0.3 * begin
+    assert abs(learned[1].item()) < 0.2 and learned[0].item() < 3.0  # on the way to 0 and 2.5
+    assert wrong.dynamics.friction.item() == 1.0
+
+
+def test_hops_of_the_process_itself_diverge_by_nothing() -> None:
+    grid = StateGrid.around(-1.8, 1.8, size=48, margin=0.0)
+    model, state = double_well(2.5), (grid.points[:, 0] > 0).long()
+    propagator, energy = propagator_of(model, grid), reduced_energy(model, grid).detach()
+    law = torch.stack([propagator.start(torch.softmax(-energy, 0) * own) for own in (state == 0, state == 1)])
+    for _ in range(10):
+        law = propagator.passage(0.2)(law)
+    reached = law.detach().unflatten(-1, (48, -1)).sum(-1)
+    counts = 100.0 * torch.stack([reached[:, state == 0].sum(-1), reached[:, state == 1].sum(-1)], -1)
+    assert Hops(counts, 10, 0.2, state, energy).divergence(propagator, energy).item() == pytest.approx(0.0, abs=1e-9)
+    assert Hops(counts, 11, 0.2, state, energy).divergence(propagator, energy).item() > 1e-3
+    fair = torch.tensor([[25.0, 25.0], [25.0, 25.0]])
+    assert Hops(fair, 10, 0.2, state, energy).divergence(propagator, energy).item() > 1.0

@@ -106,7 +106,7 @@ def drawn_hops(model: LangevinModel, observations: Observations, grid: StateGrid
         lag: Observation gaps in the lag.
     """
     device = observations.values.device
-    position = sample_smoothed(model, observations, grid, 1).z[0, ..., 0].double()
+    position = sample_smoothed(model, observations, grid, 1).z[0, ..., 0].double().contiguous()
     points = grid.points[:, 0].to(device)
     visited = state.to(device)[torch.bucketize(position, 0.5 * (points[1:] + points[:-1]))]
     inside = torch.arange(observations.n_times, device=device) < observations.lengths[:, None]
