@@ -53,11 +53,12 @@ def prepared(
     dim: int = 1,
     max_step: float | None = None,
     dynamics: pl.Underdamped | None = None,
+    widths: tuple[int, int] = (6, 10),
 ) -> tuple[pl.LangevinModel, AmortisedGuide]:
     if dynamics is None:
         dynamics = pl.Underdamped(pl.NeuralPotential(dim, 8), mass=0.5 + torch.rand(dim))
     model = pl.LangevinModel(dynamics, pl.GaussianEmission(dim, data.obs_dim), max_step=max_step)
-    guide = guide_class(model, pl.RecurrentEncoder(data.obs_dim, 6), hidden=10)
+    guide = guide_class(model, pl.RecurrentEncoder(data.obs_dim, widths[0]), hidden=widths[1])
     guide.initialise(data, model.initialise(data))
     with torch.no_grad():
         if isinstance(dynamics.potential, pl.NeuralPotential):
@@ -258,12 +259,14 @@ def test_a_guide_starts_near_the_data(guide_class: type[AmortisedGuide]) -> None
     assert bool((error < 0.5 * data.values.flatten(0, 1).std(0)).all()), error
 
 
-def trained_bound(guide_class: type[AmortisedGuide]) -> tuple[float, float, float]:
-    """Bound of a briefly trained guide on a harmonic problem, its allowed error, and the evidence of the chain."""
+def trained_bound(
+    guide_class: type[AmortisedGuide], *, training: int = 200, widths: tuple[int, int] = (6, 10)
+) -> tuple[float, float, float]:
+    """Bound of a guide after some training on a harmonic problem, its allowed error, and the evidence of the chain."""
     times = torch.tensor([0.0, 0.2, 0.3, 0.7, 0.8])
     data = pl.Observations(torch.randn(1, 5, 1), times.expand(1, 5))
     dynamics = pl.Underdamped(pl.QuadraticPotential(1, stiffness=2.0), friction=0.8, mass=0.7)
-    model, guide = prepared(guide_class, data, max_step=0.1, dynamics=dynamics)
+    model, guide = prepared(guide_class, data, max_step=0.1, dynamics=dynamics, widths=widths)
     model.initial = GivenInitial()  # type: ignore[assignment]
     model.emission.noise = torch.tensor([0.4])
     with torch.no_grad():
@@ -285,8 +288,8 @@ def trained_bound(guide_class: type[AmortisedGuide]) -> tuple[float, float, floa
         return -TraceMeanField_ELBO(num_particles=particles, vectorize_particles=True)(model, guide)(data)
 
     optimiser = torch.optim.Adam(guide.parameters(), lr=2e-2)
-    for step in range(200):
-        optimiser.param_groups[0]["lr"] = 2e-2 * (1.0 - step / 200) + 2e-4
+    for step in range(training):
+        optimiser.param_groups[0]["lr"] = 2e-2 * (1.0 - step / training) + 1e-5
         optimiser.zero_grad()
         (-bound(4)).backward()
         optimiser.step()
@@ -301,19 +304,13 @@ def test_no_guides_bound_exceeds_the_evidence(guide_class: type[AmortisedGuide])
     assert bound < evidence + error
 
 
-@pytest.mark.parametrize(
-    "guide_class",
-    [
-        pl.SteeredGuide,
-        pytest.param(
-            pl.GaussMarkovGuide,
-            marks=pytest.mark.xfail(strict=True, reason="ends .9 nats below; not known whether for want of training"),
-        ),
-    ],
-)
-def test_a_guide_nears_the_evidence_of_the_chain(guide_class: type[AmortisedGuide]) -> None:
-    bound, error, evidence = trained_bound(guide_class)
-    assert bound > evidence - 0.15 - error, (bound, evidence)
+@pytest.mark.slow
+@pytest.mark.parametrize("guide_class", [pl.SteeredGuide, pl.GaussMarkovGuide])
+def test_fitted_guides_reach_the_evidence_of_the_chain(guide_class: type[AmortisedGuide]) -> None:
+    """Within .01 nats: position and momentum of the first state, too, must be free to go together."""
+    bound, error, evidence = trained_bound(guide_class, training=3000, widths=(12, 24))
+    assert bound > evidence - 0.01 - error, (bound, evidence)
+    assert error < 0.01
 
 
 # --- fits and draws

@@ -44,7 +44,7 @@ class Propagator:
         """
         if not isinstance(dynamics, OverdampedDynamics):
             raise ValueError(
-                f"propagator: expected overdamped dynamics, got {type(dynamics).__name__}, whose state has momenta"
+                f"exact evidence: expected overdamped dynamics in a potential, got {type(dynamics).__name__}"
             )
         if dynamics.dim != grid.dim:
             raise ValueError(

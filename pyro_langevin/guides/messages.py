@@ -20,6 +20,8 @@ class StepOutputs:
     Attributes:
         first_loc: ``(*batch, dim)``, where the path starts.
         first_scale: ``(*batch, dim)``.
+        first_mix: ``(*batch, dim, dim)``, lower triangular with a diagonal of ones: how the first state's coordinates
+            go together. Its covariance has the factor ``diag(first_scale) @ first_mix``.
         centre: ``(n_steps, *batch, dim)``, where the state after each step should be.
         root: ``(n_steps, *batch, dim, dim)``, lower triangular; ``root @ root.T`` is the message's precision in
             the units of the dynamics' :class:`~pyro_langevin.guides.frame.Frame`, so that gains do not change with
@@ -29,6 +31,7 @@ class StepOutputs:
 
     first_loc: Tensor
     first_scale: Tensor
+    first_mix: Tensor
     centre: Tensor
     root: Tensor
     memory: Tensor
@@ -37,7 +40,7 @@ class StepOutputs:
         """Room for batch dimensions of sampled parameters: time-leftmost states of ``ndim`` dimensions."""
         root = pad_batch(self.root, ndim + 1)
         centre, memory = pad_batch(self.centre, ndim), pad_batch(self.memory, ndim)
-        return StepOutputs(self.first_loc, self.first_scale, centre, root, memory)
+        return StepOutputs(self.first_loc, self.first_scale, self.first_mix, centre, root, memory)
 
     def path(self) -> Tensor:
         """Where the path starts and where it should be after each step, ``(n_steps + 1, *batch, dim)``."""
@@ -64,10 +67,10 @@ class MessageHead(nn.Module):
         self.register_buffer("outspoken", torch.tensor(0.5))
         self.direct = nn.Linear(obs_dim, latent_dim, bias=False)
         self.place = nn.Linear(context_dim, latent_dim)
-        self.first = nn.Linear(context_dim, 2 * latent_dim)
         self.interval = nn.Linear(2 * context_dim + 2 * latent_dim, hidden)
         self.position = nn.Linear(4, hidden, bias=False)
         n_below = latent_dim * (latent_dim - 1) // 2
+        self.first = nn.Linear(context_dim, 2 * latent_dim + n_below)
         self.sizes = [latent_dim, latent_dim, n_below, latent_dim]
         self.output = nn.Linear(hidden, sum(self.sizes))
         self.reset_parameters()
@@ -100,7 +103,9 @@ class MessageHead(nn.Module):
             grid: Grid over the same series.
         """
         target = self.direct(values) + self.place(context)
-        offset, log_scale = self.first(context[:, 0]).chunk(2, -1)
+        offset, log_scale, mixed = self.first(context[:, 0]).split(
+            [self.latent_dim, self.latent_dim, self.sizes[2]], -1
+        )
         before, after = target[:, :-1], target[:, 1:]
         pair = self.interval(torch.cat([context[:, :-1], context[:, 1:], before, after], -1))
         fraction = grid.fraction.to(values)
@@ -114,13 +119,16 @@ class MessageHead(nn.Module):
         # silent-ish between observations, outspoken at them
         start = (self.outspoken + 1.0) * features[..., 3:] - 1.0
         root = torch.diag_embed((log_diagonal + start).clamp(-12.0, 8.0).exp())
+        mix = torch.eye(self.latent_dim).to(mixed).expand(*mixed.shape[:-1], -1, -1)
         if self.latent_dim > 1:
             rows, columns = torch.tril_indices(self.latent_dim, self.latent_dim, -1, device=root.device)
             root = root.clone()
             root[..., rows, columns] = below * root.diagonal(dim1=-2, dim2=-1)[..., rows]
+            mix = mix.clone()
+            mix[..., rows, columns] = mixed
         memory = torch.sigmoid(decay + 2.0)
         steps_first = (part.movedim(1, 0) for part in (centre, root, memory))
-        return StepOutputs(target[:, 0] + offset, (log_scale - 1.5).exp(), *steps_first)
+        return StepOutputs(target[:, 0] + offset, (log_scale - 1.5).exp(), mix, *steps_first)
 
     @staticmethod
     def _features(fraction: Tensor) -> Tensor:

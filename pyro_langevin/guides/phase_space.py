@@ -110,7 +110,7 @@ class PhaseSpaceFrame:
         rest = well.transition(torch.zeros_like(out.centre), steps)
         spread = Tilt.of(rest, silent).spread
         scale = rest.apply(spread.movedim(-1, 0)).movedim(0, -1)
-        first = torch.diag_embed(self.first(out)[1]).expand(1, *scale.shape[1:])
+        first = (self.first(out)[1].unsqueeze(-1) * out.first_mix).expand(1, *scale.shape[1:])
         return DenseGaussMarkovPath(mean, memory, torch.cat([first, scale]), grid)
 
     def _root(self, out: StepOutputs, gap: Tensor, grid: TimeGrid) -> Tensor:

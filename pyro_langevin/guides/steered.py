@@ -22,6 +22,10 @@ class SteeredGuide(MessageGuide):
         grid = self.model.grid(observations)
         out = self.outputs(observations, grid)
         frame = self.frame
-        first = dist.Normal(*frame.first(out)).to_event(1)
+        mean, deviation = frame.first(out)
+        if deviation.shape[-1] == 1:
+            first = dist.Normal(mean, deviation).to_event(1)
+        else:
+            first = dist.MultivariateNormal(mean, scale_tril=deviation.unsqueeze(-1) * out.first_mix)
         messages = frame.messages(out, observations, grid)
         return SteeredPath(self.model.dynamics, first, grid, messages)
