@@ -54,6 +54,11 @@ class LangevinModel(PyroModule):
         self.adapts_step = max_step is None
         self.annealing = 1.0
 
+    @property
+    def has_momenta(self) -> bool:
+        """Whether the state is more than the position."""
+        return self.dynamics.dim > self.dynamics.position_dim
+
     def initialise(self, observations: Observations) -> Tensor:
         """Start emission, dynamics and first state from the data.
 

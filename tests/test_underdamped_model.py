@@ -380,3 +380,19 @@ def test_barrier_friction_and_passage_time_of_an_underdamped_double_well(fitted_
     passage = fitted_double_well["kinetics"]["mfpt"].values[0]
     # some sixty passages each way: the data's own error is 13 %
     assert passage[0, 1] == pytest.approx(83.5, rel=0.3) and passage[1, 0] == pytest.approx(83.5, rel=0.3)
+
+
+@pytest.mark.parametrize(("jitter", "drawn_from"), [(1e-4, "exact posterior"), (0.05, "guide")])
+def test_posterior_at_times_that_are_not_quite_equal_or_not_at_all(jitter: float, drawn_from: str) -> None:
+    """A momentum's exact posterior needs equal gaps: rounding is mended, and without them there is the guide."""
+    torch.set_default_dtype(torch.float32)
+    data = simulated(6, 30, gap=0.2, noise=0.1)
+    model = pl.LangevinModel(pl.Underdamped(pl.MixturePotential(1, 3)), pl.GaussianEmission(1, 1))
+    guide = pl.SteeredGuide(model, pl.RecurrentEncoder(1, 8), hidden=16)
+    result = pl.fit(model, guide, data, steps=6, batch_size=8, progress=False)
+    times = data.times + jitter * torch.rand(6, 30, dtype=torch.float64)
+    moved = pl.Observations(data.values, times)
+    idata = pl.posterior(result, moved, draws=2)
+    assert idata.attrs["drawn_from"] == drawn_from
+    assert bool(torch.isfinite(torch.tensor(idata["posterior"]["z"].values)).all())
+    assert idata["constant_data"]["time"].values == pytest.approx(times.numpy())  # the user's own

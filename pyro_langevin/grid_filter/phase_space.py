@@ -23,7 +23,7 @@ _DAMPING = 1.5  # times this angle: largest share of the momentum, to first orde
 _FEWEST_STEPS, _MOST_STEPS = 2, 16
 _REACH = 4.6  # largest momentum in thermal ones
 _WIDTH = 0.8  # standard deviation of the kernel in spacings of the momenta: the error of the rule is then 3e-6 ...
-_FEWEST_MOMENTA, _MOST_MOMENTA = 24, 72  # ... down to a friction of some 0.01 per step
+_FEWEST_MOMENTA, _MOST_MOMENTA = 24, 72  # ... down to a friction of some 0.005 per step
 _HIGHEST = 8.0  # kT above the lowest cell: what is higher up sets no step
 
 
@@ -73,11 +73,6 @@ class PhaseSpacePropagator:
         thermal = (mass * dynamics.temperature.squeeze()).sqrt()
         return cls(grid, -dynamics.energy.gradient(points).squeeze(-1), friction, mass, thermal, longest)
 
-    @property
-    def points(self) -> Tensor:
-        """Positions that an observation weighs, ``(n, 1)``."""
-        return self.grid.points
-
     @cached_property
     def momenta(self) -> Tensor:
         """Momenta of the grid, ``(n_momenta,)``."""
@@ -107,7 +102,7 @@ class PhaseSpacePropagator:
         momenta = self.momenta.double()
         cell, number = index // len(momenta), index % len(momenta)
         corner = torch.rand(*index.shape, 2, dtype=torch.float64, device=index.device) - 0.5
-        position = self.points.to(index.device)[cell, 0] + self.grid.spacing * corner[..., 0]
+        position = self.grid.points.to(index.device)[cell, 0] + self.grid.spacing * corner[..., 0]
         return torch.stack([position, momenta[number] + (momenta[1] - momenta[0]) * corner[..., 1]], -1)
 
     @property

@@ -25,6 +25,7 @@ from pyro_langevin.inference_data.groups import (
 from pyro_langevin.landscape import find_landscape
 from pyro_langevin.observations import Observations
 from pyro_langevin.training import FitResult, FittedMember
+from pyro_langevin.training.phases import can_be_exact
 
 _STARTS = 20_000
 _NUMBERS = 20_000_000  # states on the fine grid that default draws may cost
@@ -51,8 +52,8 @@ def posterior(
         result: From :func:`~pyro_langevin.fit`.
         observations: The data to condition on, usually those of the fit.
         draws: Draws a fit; by default 100, fewer (at least 5) where the data are large.
-        exact: Draw from the exact posterior where there is one; False draws from the guide, whose quality
-            :func:`~pyro_langevin.k_hat` then tells.
+        exact: Draw from the exact posterior where there is one (with momenta on equal gaps only); False draws from the
+            guide, whose quality :func:`~pyro_langevin.k_hat` then tells.
         merge_below: Least depth of a state in kT; shallower basins belong to their neighbour.
         seed: Seed of the draws.
 
@@ -65,9 +66,9 @@ def posterior(
         NoPotentialError: If the prior's drift has no potential.
         ValueError: If the observations do not fit the model, or no draws are asked for.
     """
+    exact = exact and result.members[0].grid is not None and can_be_exact(result.model, observations)
     if draws is None:
-        by_guide = not exact or result.members[0].grid is None
-        points = result.model.grid(observations).n_points if by_guide else observations.n_times
+        points = observations.n_times if exact else result.model.grid(observations).n_points
         size = observations.n_series * points * result.model.dynamics.dim
         draws = min(100, max(5, _NUMBERS // size))
     if draws < 1:
@@ -96,7 +97,7 @@ def posterior(
     attrs = {
         "warnings": json.dumps(warnings),
         "model_fitted_by": "evidence" if "evidence" in result.members[0].phase else "bound",
-        "drawn_from": "guide" if not exact or result.members[0].grid is None else "exact posterior",
+        "drawn_from": "exact posterior" if exact else "guide",
         "seeds": json.dumps([member.seed for member in result.members]),
         "versions": json.dumps({p: version(p) for p in ("pyro-langevin", "pyro-ppl", "torch", "arviz")}),
     }
@@ -107,7 +108,9 @@ def _groups_of(
     member: FittedMember, observations: Observations, draws: int, merge_below: float
 ) -> tuple[dict[str, xr.Dataset], list[str]]:
     """All groups of one fit, in its own order of states."""
-    starts = sample_states(member, observations, most=_STARTS)
+    # with momenta the exact posterior needs gaps that are equal to the last digit
+    drawn = observations.with_equal_gaps() if member.grid is not None and member.model.has_momenta else observations
+    starts = sample_states(member, drawn, most=_STARTS)
     dynamics = member.model.dynamics
     landscape = find_landscape(
         dynamics.potential,
@@ -117,7 +120,7 @@ def _groups_of(
         beyond_starts=False,
     )
     if member.grid is not None:
-        paths = draw_exactly(member, observations, member.grid, landscape, draws)
+        paths = draw_exactly(member, drawn, member.grid, landscape, draws)
     else:
         paths = draw_paths(member, observations, landscape, draws)
     kinetics, warnings = kinetics_group(member, observations, landscape, paths)

@@ -25,7 +25,7 @@ def inertial_kinetics(dynamics: UnderdampedDynamics, landscape: Landscape, *, pr
 
     Passage times are to the minimum's point, from the minimum with Maxwell's law of the momentum; rates and dwells
     count transitions between cores of the position. For a 4 kT double well they are right to 1.5 % down to a friction
-    of a tenth of the wells' frequency, and 8 % long at a fiftieth.
+    of a tenth of the wells' frequency, and up to 9 % long at a fiftieth.
 
     Args:
         dynamics: In float64, on the CPU.
@@ -40,9 +40,9 @@ def inertial_kinetics(dynamics: UnderdampedDynamics, landscape: Landscape, *, pr
             f"kinetics: with momenta expected one position, got {dynamics.position_dim}; use chain_kinetics"
         )
     propagator = PhaseSpacePropagator.of(dynamics, _line_of(landscape), turn=_TURN)
-    points = propagator.points.numpy()
+    points = propagator.grid.points.numpy()
     momenta = len(propagator.momenta)
-    core, basin = (np.repeat(label(points), momenta) for label in (landscape.core, landscape.basin))
+    core = np.repeat(landscape.core(points), momenta)
     position = np.repeat(points[:, 0], momenta)
     step = propagator.longest_step
     matrix = propagator.chain(step, 1)(torch.eye(len(position), dtype=torch.float64)).numpy()
@@ -86,7 +86,7 @@ def _core_fluxes(matrix: Floats, law: Floats, core: Integers, states: int) -> tu
 def _passage_steps(matrix: Floats, position: Floats, minima: Floats, propagator: PhaseSpacePropagator) -> Floats:
     """Mean steps from each minimum until each other is reached or passed, ``(n, n)``."""
     found = np.zeros((len(minima), len(minima)))
-    points = propagator.points.numpy()[:, 0]
+    points = propagator.grid.points.numpy()[:, 0]
     for side in (-1.0, 1.0):  # from below, and from above
         for j, target in enumerate(minima):
             starts = [i for i, start in enumerate(minima) if side * (target - start) > 0]

@@ -67,7 +67,7 @@ class EvidenceObjective:
     @classmethod
     def over(cls, states: Tensor, model: LangevinModel, observations: Observations) -> EvidenceObjective:
         """For a model at its start, on a grid over the states ``(n, dim)`` that the data suggest."""
-        if model.dynamics.dim > model.dynamics.position_dim:
+        if model.has_momenta:
             size, margin = _PHASE_SPACE
         else:
             size, margin = _LINE if states.shape[-1] == 1 else _PLANE

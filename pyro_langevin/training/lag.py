@@ -14,9 +14,9 @@ import copy
 import torch
 from torch import Tensor
 
-from pyro_langevin.dynamics import ItoDiffusion, Overdamped, Underdamped, UnderdampedDynamics
+from pyro_langevin.dynamics import UnderdampedDynamics
 from pyro_langevin.grid_filter import Propagator, StateGrid, Transitions, expected_transitions
-from pyro_langevin.landscape import LandscapeError, find_landscape, inertial_kinetics
+from pyro_langevin.landscape import Landscape, LandscapeError, find_landscape, inertial_kinetics
 from pyro_langevin.model import LangevinModel
 from pyro_langevin.observations import Observations
 
@@ -31,34 +31,37 @@ def choose_lag(model: LangevinModel, observations: Observations, grid: StateGrid
     Returns:
         0 where no transitions can be counted: with a single state, on irregular times, or in series too short.
     """
-    frozen = copy.deepcopy(model.dynamics).cpu().double()
-    states = state_of_cells(model, grid)
-    if states is None or not observations.has_equal_gaps:
+    landscape = _landscape(model, grid)
+    if landscape is None or not observations.has_equal_gaps:
         return 0
-    assert not isinstance(frozen, ItoDiffusion)  # it has no potential, and no states
-    lag = _SHARE * _slow_timescale(frozen, grid, processes=int(states.max()))
+    lag = _SHARE * _slow_timescale(model, landscape, grid)
     return min(max(1, round(lag / observations.typical_gap)), int(observations.lengths.max()) // 3)
-
-
-@torch.no_grad()
-def _slow_timescale(dynamics: Overdamped | Underdamped, grid: StateGrid, *, processes: int) -> float:
-    """Timescale of the fastest of so many slowest processes."""
-    read = dynamics.read()
-    if isinstance(read, UnderdampedDynamics):
-        landscape = find_landscape(dynamics.potential, grid.points.numpy(), temperature=float(read.temperature))
-        return float(inertial_kinetics(read, landscape, processes=processes).timescale[-1])
-    rates, _ = Propagator.of(read, grid).spectrum
-    return -1.0 / float(rates[-1 - processes])
 
 
 def state_of_cells(model: LangevinModel, grid: StateGrid) -> Tensor | None:
     """State of the learned potential that each cell belongs to, ``(n,)``; None where there are not two of them."""
+    landscape = _landscape(model, grid)
+    return None if landscape is None else torch.from_numpy(landscape.basin(grid.points.numpy()))
+
+
+def _landscape(model: LangevinModel, grid: StateGrid) -> Landscape | None:
+    """The learned landscape over the grid; None where there are not two states."""
     frozen = copy.deepcopy(model.dynamics).cpu().double()
     try:
-        landscape = find_landscape(frozen.potential, grid.points.numpy(), temperature=float(frozen.temperature))
+        found = find_landscape(frozen.potential, grid.points.numpy(), temperature=float(frozen.temperature))
     except LandscapeError:
         return None
-    return torch.from_numpy(landscape.basin(grid.points.numpy())) if landscape.n_states > 1 else None
+    return found if found.n_states > 1 else None
+
+
+@torch.no_grad()
+def _slow_timescale(model: LangevinModel, landscape: Landscape, grid: StateGrid) -> float:
+    """Timescale of the fastest of the processes between states."""
+    dynamics, processes = copy.deepcopy(model.dynamics).cpu().double().read(), landscape.n_states - 1
+    if isinstance(dynamics, UnderdampedDynamics):
+        return float(inertial_kinetics(dynamics, landscape, processes=processes).timescale[-1])
+    rates, _ = Propagator.of(dynamics, grid).spectrum
+    return -1.0 / float(rates[-1 - processes])
 
 
 def lagged_transitions(model: LangevinModel, observations: Observations, grid: StateGrid, lag: int) -> Transitions:

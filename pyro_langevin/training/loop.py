@@ -29,7 +29,6 @@ from pyro_langevin.training.phases import (
     Phase,
     bound,
     choose_max_step,
-    has_momenta,
     parameters,
     release,
     training_windows,
@@ -189,7 +188,7 @@ class Trainer:
             windows = training_windows(self.model, self.observations, phase, self.window)
             batch = windows.select(torch.randint(windows.n_series, (self.batch_size,)))
             self.evidence.start_diffusion(self.model, batch)
-        inertial = has_momenta(self.model)
+        inertial = self.model.has_momenta
         if phase.name == "transitions" or (phase.name == "hops" and inertial):
             assert grid is not None
             self.progress.lag = choose_lag(self.model, self.observations, grid)

@@ -74,7 +74,7 @@ class Phase:
 def plan(model: LangevinModel, steps: int, learning_rate: float) -> list[Phase]:
     """The phases of a fit of at most so many steps, on the exact evidence."""
     posterior = Phase("posterior", max(steps // 4, 1), learning_rate, 0.0, 1.0)
-    if has_momenta(model):
+    if model.has_momenta:
         hops = Phase("hops", max(steps // 12, 1), learning_rate, 2.0, 0.0)
         return [Phase("evidence", max(steps // 4, 1), learning_rate, 4.0, 0.0), hops, posterior]
     lagged = [Phase(name, max(steps // 6, 1), learning_rate, 2.0, 0.0) for name in ("transitions", "hops", "hops")]
@@ -94,17 +94,10 @@ def plan_on_bound(steps: int, learning_rate: float) -> list[Phase]:
     ]
 
 
-def has_momenta(model: LangevinModel) -> bool:
-    """Whether the state is more than the position."""
-    return model.dynamics.dim > model.dynamics.position_dim
-
-
 def can_be_exact(model: LangevinModel, observations: Observations) -> bool:
-    """Whether the model's evidence can be had without a guide: few dimensions in a potential."""
-    dynamics = model.dynamics
-    if has_momenta(model):  # of one position, and one gap: its matrix is dear
-        return dynamics.has_potential and dynamics.dim <= MOST_DIMENSIONS and observations.has_equal_gaps
-    return dynamics.has_potential and dynamics.dim <= MOST_DIMENSIONS
+    """Whether the model's evidence can be had without a guide: few dimensions, and with momenta equal gaps."""
+    few = model.dynamics.has_potential and model.dynamics.dim <= MOST_DIMENSIONS
+    return few and (not model.has_momenta or observations.has_equal_gaps)
 
 
 def training_windows(
@@ -112,7 +105,7 @@ def training_windows(
 ) -> Observations:
     """Windows to train on: as long as keeps the loop over inner steps short, and at least ten observations."""
     if phase.name == "evidence":
-        if has_momenta(model):
+        if model.has_momenta:
             observations = observations.with_equal_gaps()
         return observations.windows(min(_EVIDENCE_WINDOW if asked is None else max(asked, 2), observations.n_times))
     length = max(10, min(50, _STEPS_PER_WINDOW // inner_steps(model, observations))) if asked is None else max(asked, 2)
