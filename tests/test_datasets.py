@@ -193,3 +193,20 @@ def test_kinsoft_traces() -> None:
     assert observations.n_series == 75 and int(observations.lengths.sum()) == 59487
     assert observations.typical_gap == pytest.approx(0.2) and observations.time_unit == "s"
     assert observations.series_names[9] == "trace_10"
+
+
+def test_flashing_ratchet_is_driven_and_a_flat_one_is_not() -> None:
+    for height in (0.0, 2.0):
+        data = datasets.flashing_ratchet(40, 500, height=height, gap=0.2, seed=1)
+        law, step = data.occupancy, data.transition
+        np.testing.assert_allclose(law @ step, law, atol=1e-12)
+        flux = law[:, None] * step - (law[:, None] * step).T
+        # the lowest site is left by switching off, and reached again while on
+        assert flux[0, 3] > 0.02 if height else np.abs(flux).max() < 1e-12
+        counts = np.zeros((6, 6))
+        np.add.at(counts, (data.states[:, :-1].ravel(), data.states[:, 1:].ravel()), 1.0)
+        visits = counts.sum(-1, keepdims=True)
+        # given the visits, jumps are independent
+        assert (np.abs(counts / visits - step) < 5.0 * np.sqrt(step * (1.0 - step) / visits)).all()
+        residual = data.observations.values.numpy() - data.means[data.states]
+        np.testing.assert_allclose(residual.std(), data.noise, rtol=0.02)

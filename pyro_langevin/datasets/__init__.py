@@ -1,5 +1,6 @@
 """Data to try things on: simulated with a known answer, recorded, and exact answers for known potentials."""
 
+from pyro_langevin.datasets.flashing_ratchet import flashing_ratchet
 from pyro_langevin.datasets.recorded import KINSOFT_OCCUPANCY, KINSOFT_RATES, IceCore, ice_core, kinsoft
 from pyro_langevin.datasets.reference import (
     COLD_DOUBLE_WELL,
@@ -29,6 +30,7 @@ __all__ = [
     "SimulatedData",
     "SimulatedJumps",
     "double_well",
+    "flashing_ratchet",
     "ice_core",
     "kinsoft",
     "simulate_overdamped",

@@ -20,9 +20,9 @@ class SimulatedJumps:
         observations: What a fit gets to see.
         states: ``(series, time)``, the true states.
         means: ``(state, channel)``, the noise-free observation of every state.
-        transition: ``(state, state)``, probabilities of the chain from one frame to the next.
+        transition: ``(state, state)``, probabilities of the chain from one observation to the next.
         occupancy: ``(state,)``, the chain's stationary law.
-        mean_dwell: ``(state,)``, mean visit in frames, ``1 / (1 - transition[i, i])``.
+        mean_dwell: ``(state,)``, mean visit in the observations' unit of time.
         noise: Standard deviation of the observation noise in every channel.
     """
 
