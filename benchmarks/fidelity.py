@@ -22,6 +22,7 @@ import torch
 
 import pyro_langevin as pl
 from pyro_langevin import datasets
+from pyro_langevin.diagnostics.layout import trusted_stationary
 from pyro_langevin.potentials.analytic import DoubleWell
 
 
@@ -75,7 +76,7 @@ def two_state_figures(idata: Any, seconds: float) -> list[Figure]:
         Figure("barrier A->B (kT)", float(idata["states"]["beta_barrier"][0, 0, 1]), unknown, 0.3, relative=False),
         Figure("barrier B->A (kT)", float(idata["states"]["beta_barrier"][0, 1, 0]), unknown, 0.3, relative=False),
         Figure("occupancy A, paths", float(occupancy["path"][0, ..., 0].mean()), unknown, 0.02, relative=False),
-        Figure("occupancy A, potential", float(occupancy["stationary"][0, 0]), unknown, 0.05, relative=False),
+        Figure("occupancy A, potential", float(trusted_stationary(idata)[0, 0]), unknown, 0.05, relative=False),
         Figure("dwell A, paths", float(paths[0]), unknown, 0.15),
         Figure("dwell B, paths", float(paths[1]), unknown, 0.15),
         Figure("dwell A, prior", float(kinetics["dwell_prior"][0]), unknown, 0.15),

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import xarray as xr
+from draws_landscape import adjacent_states, landscape, pass_heights, passes
+from scipy.linalg import expm
 
-from pyro_langevin.diagnostics.jump_process import mean_first_passage, relaxation_times, stationary_law
+from pyro_langevin.diagnostics.jump_process import generator, mean_first_passage, relaxation_times, stationary_law
 
 with warnings.catch_warnings():
     # Once a day arviz 0.23 announces its successor while it is imported.
@@ -133,8 +135,9 @@ def make_groups(
     passage = np.array([mean_first_passage(r) for r in rates])
     dwell = 1.0 / off_diagonal.sum(-1) if n > 1 else np.full((n_chains, 1), np.nan)
     stationary = np.array([stationary_law(r) for r in rates])
-    barrier = np.where(np.eye(n, dtype=bool), np.nan, np.log(np.maximum(passage, 1e-9)) + 3.0)
     energy = -np.log(stationary / stationary.max(1, keepdims=True))
+    height = pass_heights(energy, passage)
+    barrier = np.where(np.eye(n, dtype=bool), np.nan, height - energy[..., :, None])
     latent = 1 if channels == 1 else 2
     minimum = np.broadcast_to(truth.location[:, :latent], (n_chains, n, latent)).copy()
     z = np.where(inside[..., None], minimum[0][np.maximum(state, 0)], np.nan)
@@ -148,6 +151,16 @@ def make_groups(
     iteration = np.arange(200)
     loss = 60.0 + 80.0 * np.exp(-iteration / 20) + random.standard_normal((n_chains, 200))
     log_p = -50.0 + random.standard_normal(size)
+    log_q = 10.0 + 0.5 * random.standard_normal(size)
+    lags = truth.gap * np.array([1, 2, 5, 10, 20])
+    noise = np.random.default_rng([seed, 1])  # of its own, so that the paths of a seed stay what they are
+    sampled = stationary * np.exp(0.01 * noise.standard_normal((n_chains, n)))
+    laplace = stationary * np.exp(0.05 * noise.standard_normal((n_chains, n)))
+    estimates = np.stack([stationary, *(part / part.sum(1, keepdims=True) for part in (sampled, laplace))], -1)
+    others = (stationary**2).sum(1, keepdims=True) - stationary**2
+    sampled_error = 0.01 * stationary * np.sqrt((1 - stationary) ** 2 + others)
+    errors = np.stack([0.0 * stationary, sampled_error, np.nan * stationary], -1)
+    adjacent = adjacent_states(n, latent) & (barrier >= 3.0)
     groups = {
         "posterior": xr.Dataset(
             {
@@ -163,38 +176,50 @@ def make_groups(
                 "beta_energy": (("chain", "state"), energy),
                 "beta_barrier": (("chain", "state_from", "state_to"), barrier),
                 "n_states": ("chain", np.full(n_chains, n)),
+                **passes(minimum, energy, height),
             },
             coords=chain | labels | pair | channel,
         ),
         "occupancy": xr.Dataset(
             {
-                "stationary": (("chain", "state"), stationary),
+                "stationary": (("chain", "state", "estimator"), estimates),
+                "stationary_error": (("chain", "state", "estimator"), errors),
+                "stationary_chain": (("chain", "state"), stationary + 0.004 * (1 / n - stationary)),
+                "smoothed": (("chain", "series", "state"), fraction.mean(1)),
+                "smoothed_error": (("chain", "series", "state"), np.full((n_chains, truth.n_series, n), 0.01)),
                 "path": (("chain", "draw", "series", "state"), fraction),
                 "p_state": (("chain", "series", "time", "state"), p_state),
             },
-            coords=chain | draw | series | labels,
+            coords=chain | draw | series | labels | {"estimator": ["integral", "sampled", "laplace"]},
         ),
         "kinetics": xr.Dataset(
             {
                 "mfpt": (("chain", "state_from", "state_to"), passage),
+                "mfpt_kramers": (("chain", "state_from", "state_to"), np.where(adjacent, 0.9 * passage, np.nan)),
                 "rate": (("chain", "state_from", "state_to"), off_diagonal),
+                "transition_prior": (
+                    ("chain", "lag", "state_from", "state_to"),
+                    np.array([[expm(generator(r) * lag) for lag in lags] for r in rates]),
+                ),
                 "timescale": (("chain", "process"), _processes(rates)),
                 "dwell_prior": (("chain", "state"), dwell),
                 "dwell_chain": (("chain", "state"), 1.02 * dwell),
                 "exposure": (("chain", "draw", "state"), exposure),
                 "events": (("chain", "draw", "state_from", "state_to"), events),
             },
-            coords=chain | draw | labels | pair,
+            coords=chain | draw | labels | pair | {"lag": lags},
             attrs={"time_unit": "s", "time_convention": "continuous", "step": 0.05},
         ),
         "state_path": xr.Dataset(
-            {"state": (("chain", "draw", "series", "time"), state)}, coords=chain | draw | series
+            {name: (("chain", "draw", "series", "time"), state.copy()) for name in ("state", "visit")},
+            coords=chain | draw | series,
         ),
-        "landscape": _landscape(minimum, energy, random),
+        "landscape": landscape(minimum, energy, list(LABELS[:n]), random),
         "sample_stats": xr.Dataset(
             {
                 "log_p": (("chain", "draw", "series"), log_p),
-                "log_q": (("chain", "draw", "series"), 10.0 + 0.5 * random.standard_normal(size)),
+                "log_q": (("chain", "draw", "series"), log_q),
+                "log_evidence": (("chain", "series"), (log_p - log_q).mean(1) + 0.6),
                 "loss": (("chain", "iteration"), loss),
             },
             coords=chain | draw | series,
@@ -236,42 +261,3 @@ def _processes(rates: np.ndarray) -> np.ndarray:
     """Hopping timescales and one more, fast, of motion inside a well."""
     hopping = [relaxation_times(r) for r in rates]
     return np.array([[*slow, 0.05] for slow in hopping])
-
-
-def _landscape(minimum: np.ndarray, energy: np.ndarray, random: np.random.Generator) -> xr.Dataset:
-    """A potential with wells of these energies at these places: -log of a sum of Gaussians."""
-    n_chains, n, latent = minimum.shape
-    width = 0.25 if latent == 1 else 0.45
-    if latent == 1:
-        grid = np.linspace(minimum.min() - 1.0, minimum.max() + 1.0, 301)
-        points = grid[:, None]
-    else:
-        x = np.linspace(minimum[..., 0].min() - 1.5, minimum[..., 0].max() + 1.5, 81)
-        y = np.linspace(minimum[..., 1].min() - 1.5, minimum[..., 1].max() + 1.5, 71)
-        points = np.stack(np.meshgrid(x, y), -1)
-    values = []
-    for chain in range(n_chains):
-        distance = ((points[..., None, :] - minimum[chain]) ** 2).sum(-1)
-        density = (np.exp(-energy[chain]) * np.exp(-distance / (2 * width**2))).sum(-1) + 3e-3
-        spread = ((points - minimum[chain].mean(0)) ** 2).sum(-1)
-        potential = (
-            -np.log(density) + 0.05 * spread + 0.03 * random.standard_normal() * np.sin(2 * points[..., 0])
-        )
-        values.append(potential - potential.min())
-    chains = {"chain": np.arange(n_chains)}
-    if latent == 1:
-        return xr.Dataset(
-            {
-                "grid": (("chain", "point"), np.tile(grid, (n_chains, 1))),
-                "beta_potential": (("chain", "point"), np.array(values)),
-            },
-            coords=chains,
-        )
-    return xr.Dataset(
-        {
-            "grid_x": (("chain", "x"), np.tile(x, (n_chains, 1))),
-            "grid_y": (("chain", "y"), np.tile(y, (n_chains, 1))),
-            "beta_potential": (("chain", "y", "x"), np.array(values)),
-        },
-        coords=chains,
-    )

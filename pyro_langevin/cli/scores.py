@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pyro_langevin.datasets import ExactAnswer
-from pyro_langevin.diagnostics.layout import group
+from pyro_langevin.diagnostics.layout import group, trusted_stationary
 
 Array = NDArray[np.float64]
 
@@ -60,7 +60,7 @@ def double_well_scores(idata: Any, loadings: Array, exact: ExactAnswer) -> list[
     states, kinetics, occupancy = (group(idata, name) for name in ("states", "kinetics", "occupancy"))
     barrier = states["beta_barrier"].transpose("chain", "state_from", "state_to").values
     mfpt = kinetics["mfpt"].transpose("chain", "state_from", "state_to").values
-    boltzmann = occupancy["stationary"].transpose("chain", "state").values
+    boltzmann = trusted_stationary(idata).values
     paths = occupancy["path"].mean(("draw", "series")).transpose("chain", "state").values
 
     def one(table: Array, side: int) -> tuple[float, ...]:

@@ -22,6 +22,7 @@ __all__ = [
     "observed_duration",
     "present_states",
     "state_labels",
+    "trusted_stationary",
 ]
 
 
@@ -92,6 +93,17 @@ def present_states(idata: Draws) -> xr.DataArray:
 def state_labels(idata: Draws) -> list[str]:
     """Labels of the states, in the order of the ``state`` axis."""
     return [str(label) for label in group(idata, "states", "beta_energy")["state"].values]
+
+
+def trusted_stationary(idata: Draws) -> xr.DataArray:
+    """Boltzmann occupancy of each chain's potential by the estimator to trust, (chain, state).
+
+    That is the first on the axis ``estimator``; draws written before there were several have no such axis.
+    """
+    stationary = group(idata, "occupancy", "stationary")["stationary"]
+    if "estimator" in stationary.dims:
+        stationary = stationary.isel(estimator=0, drop=True)
+    return stationary.transpose("chain", "state")
 
 
 def observed_duration(idata: Draws) -> xr.DataArray:

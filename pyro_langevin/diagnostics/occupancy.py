@@ -7,7 +7,7 @@ import xarray as xr
 
 from pyro_langevin.diagnostics.intervals import fraction_interval, shortest_interval
 from pyro_langevin.diagnostics.jump_process import occupancy_sd, stationary_law
-from pyro_langevin.diagnostics.layout import Draws, group, observed_duration, state_labels
+from pyro_langevin.diagnostics.layout import Draws, group, observed_duration, state_labels, trusted_stationary
 from pyro_langevin.diagnostics.path_rates import on_present_states, path_rates
 
 __all__ = ["occupancy", "record_sd"]
@@ -42,7 +42,7 @@ def occupancy(idata: Draws) -> xr.Dataset:
     labels = state_labels(idata)
     path = _pooled_path(idata)
     # (chain, state); NaN where a chain lacks the state.
-    stationary = group(idata, "occupancy", "stationary")["stationary"].transpose("chain", "state").values
+    stationary = trusted_stationary(idata).values
     rates = path_rates(idata)
     long_run = on_present_states(rates, stationary_law, axes=1)
     record = _record_sd(rates, observed_duration(idata).values)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.axes import Axes
 
-from pyro_langevin.diagnostics.layout import Draws, group, state_labels
+from pyro_langevin.diagnostics.layout import Draws, state_labels, trusted_stationary
 from pyro_langevin.diagnostics.occupancy import occupancy
 from pyro_langevin.plots.canvas import axes_or_new, quiet_frame
 from pyro_langevin.plots.palette import INK, QUIET, state_look
@@ -28,7 +28,7 @@ def plot_occupancy(idata: Draws, *, ax: Axes | None = None) -> Axes:
     labels = state_labels(idata)
     ax = axes_or_new(ax, height=1.3 + 0.75 * len(labels))
     table = occupancy(idata)
-    seeds = group(idata, "occupancy", "stationary")["stationary"].transpose("chain", "state").values
+    seeds = trusted_stationary(idata).values
     shift = 0.22
     for place, (estimator, (marker, _)) in enumerate(_ESTIMATORS.items()):
         row = table.sel(estimator=estimator)
