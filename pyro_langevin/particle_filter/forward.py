@@ -1,0 +1,81 @@
+"""The filter forward in time: particles of the guide, weighted and resampled."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from pyro_langevin.particle_filter.lookahead import Lookahead
+from pyro_langevin.particle_filter.problem import Problem
+
+_RESAMPLE_BELOW = 0.5  # effective share of the particles
+
+
+@dataclass(frozen=True, eq=False)
+class Filtered:
+    """Particles ``(particle, run, series)`` of a forward filter.
+
+    Attributes:
+        states: Particles ``(particle, run, series, dim)`` at the observations and one step after them, by points of
+            the grid; before they are resampled.
+        log_weight: Their log weights ``(particle, run, series)`` at the observations, by points of the grid.
+        log_evidence: Unbiased estimate, on the plain scale, of each series' evidence in each run, ``(run, series)``.
+        least_effective: Smallest effective share of the particles at any observation, ``(run, series)``.
+    """
+
+    states: dict[int, Tensor]
+    log_weight: dict[int, Tensor]
+    log_evidence: Tensor
+    least_effective: Tensor
+
+
+def run_forward(problem: Problem, lookahead: Lookahead | None, particles: int, runs: int) -> Filtered:
+    """Filter a batch of series forward in time, in independent runs side by side.
+
+    Resampling is systematic, at observations, where the effective number of particles falls below half of them.
+    """
+    z, log_ratio = problem.proposal.first(torch.Size([particles, runs]))
+    log_weight = log_ratio.double() - math.log(particles)
+    states: dict[int, Tensor] = {}
+    kept: dict[int, Tensor] = {}
+    least = torch.ones_like(log_weight[0])
+    for point in range(problem.n_points):
+        if point > 0:
+            z, log_ratio = problem.steps[point - 1](z)
+            log_weight = log_weight + log_ratio
+            if point - 1 in kept:
+                states[point] = z
+        if not problem.is_observed(point):
+            continue
+        log_weight = log_weight + problem.log_likelihood(point, z)
+        states[point], kept[point] = z, log_weight
+        number = problem.number[point]
+        ahead = torch.zeros_like(log_weight) if lookahead is None else lookahead(z, number)
+        total = (log_weight + ahead).logsumexp(0)
+        share = (log_weight + ahead - total).exp()
+        effective = 1.0 / (particles * share.square().sum(0))
+        least = torch.where(number >= 0, torch.minimum(least, effective), least)
+        poor = (effective < _RESAMPLE_BELOW) & (number >= 0) & problem.goes_on[point]
+        if bool(poor.any()):
+            parent = torch.where(poor, _systematic(share), _own(share))
+            z = z.gather(0, parent.unsqueeze(-1).expand_as(z))
+            even = total - math.log(particles) - ahead.gather(0, parent)
+            log_weight = torch.where(poor, even, log_weight)
+    return Filtered(states, kept, log_weight.logsumexp(0), least)
+
+
+def _own(share: Tensor) -> Tensor:
+    """Every particle its own parent, ``(particle, 1, 1)``."""
+    return torch.arange(len(share), device=share.device).reshape(-1, 1, 1)
+
+
+def _systematic(share: Tensor) -> Tensor:
+    """Parents ``(particle, run, series)``: one draw places an even comb on the cumulated shares."""
+    cumulated = share.movedim(0, -1).cumsum(-1).contiguous()
+    n = share.shape[0]
+    comb = torch.arange(n, dtype=share.dtype, device=share.device)
+    comb = (comb + torch.rand_like(cumulated[..., :1])) / n * cumulated[..., -1:]
+    return torch.searchsorted(cumulated, comb.contiguous()).clamp_max(n - 1).movedim(-1, 0)

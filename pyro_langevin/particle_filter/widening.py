@@ -1,0 +1,35 @@
+"""How much wider a guide's steps have to be: weights of a guide that is too narrow have no variance."""
+
+from __future__ import annotations
+
+import torch
+
+from pyro_langevin.guides import AmortisedGuide
+from pyro_langevin.observations import Observations
+from pyro_langevin.particle_filter.problem import Problem
+
+_FACTORS = (1.2, 1.45, 1.75, 2.1, 3.0)
+_PATHS = 50
+_SURE = 3.0  # standard errors
+
+
+def best_widening(guide: AmortisedGuide, observations: Observations) -> float:
+    """Factor of at least one on the deviation of all steps of a guide under which its bound is highest.
+
+    One of a few factors, tried in turn while the bound rises; it is one unless the bound is surely higher.
+    The weight of a step grows without bound where the guide is narrower than the posterior, so much that its
+    variance is infinite below half the variance: few particles then never show how low the estimate is.
+    """
+    best, bound = 1.0, _bounds(guide, observations, 1.0)
+    for factor in _FACTORS:
+        tried = _bounds(guide, observations, factor)
+        error = torch.stack([bound, tried]).var(1).sum().div(_PATHS).sqrt()
+        if not float(tried.mean() - bound.mean()) > _SURE * float(error):
+            break
+        best, bound = factor, tried
+    return best
+
+
+def _bounds(guide: AmortisedGuide, observations: Observations, factor: float) -> torch.Tensor:
+    """Log weight of a few paths, summed over the series, ``(path,)``."""
+    return Problem.of(guide, observations, factor).guide_paths(_PATHS)[1].sum((0, 2))
