@@ -38,6 +38,8 @@ class Kinetics:
         rate: Transitions from i to j per time with i the core visited last, ``(n, n)``.
         dwell: Mean time with i the core visited last, ``1 / sum_j rate_ij``, ``(n,)``; infinite for a single
             state.
+        flux: Reactive flux: transitions from core i to j per time in equilibrium, ``(n, n)``, symmetric; of the
+            transition path theory of E and Vanden-Eijnden (2006).
     """
 
     occupancy: Floats
@@ -45,6 +47,7 @@ class Kinetics:
     mfpt: Floats
     rate: Floats
     dwell: Floats
+    flux: Floats
 
 
 def continuous_kinetics(
@@ -97,6 +100,7 @@ def _line(landscape: Landscape, diffusion: float, processes: int) -> Kinetics:
         mfpt=passage_times_1d(landscape, diffusion, start=minima, target=minima),
         rate=rate,
         dwell=dwell,
+        flux=flux,
     )
 
 
@@ -122,6 +126,7 @@ def _grid(landscape: Landscape, diffusion: Floats, processes: int, cores: CoreFu
         mfpt=passage_times(cored, label, start, states=states),
         rate=rate,
         dwell=dwell,
+        flux=flux,
     )
 
 
