@@ -48,8 +48,9 @@ class Truth:
 
 
 TWO = Truth(np.array([[0.0, 0.4], [0.8, 0.0]]), np.array([[-1.0], [1.0]]))
+# Reversible, as hopping in a potential is: the products of the rates round and back are equal.
 THREE = Truth(
-    np.array([[0.0, 0.5, 0.1], [0.3, 0.0, 0.3], [0.2, 0.6, 0.0]]),
+    np.array([[0.0, 0.5, 1 / 6], [0.3, 0.0, 0.3], [0.2, 0.6, 0.0]]),
     np.array([[-2.0, 0.0], [0.0, 1.5], [2.0, 0.0]]),
     n_series=30,
 )

@@ -19,6 +19,7 @@ __all__ = [
     "attribute",
     "group",
     "has_landscape",
+    "median_gap",
     "observed_duration",
     "present_states",
     "state_labels",
@@ -104,6 +105,14 @@ def trusted_stationary(idata: Draws) -> xr.DataArray:
     if "estimator" in stationary.dims:
         stationary = stationary.isel(estimator=0, drop=True)
     return stationary.transpose("chain", "state")
+
+
+def median_gap(idata: Draws) -> float:
+    """Median time between neighbouring observations, in the data's time unit; 0 without any."""
+    constant = group(idata, "constant_data", "time", "length")
+    gaps = np.diff(constant["time"].transpose("series", "time").values, axis=1)
+    inside = np.arange(1, gaps.shape[1] + 1) < constant["length"].values[:, None]
+    return float(np.median(gaps[inside])) if inside.any() else 0.0
 
 
 def observed_duration(idata: Draws) -> xr.DataArray:

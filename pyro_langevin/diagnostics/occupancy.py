@@ -10,7 +10,7 @@ from pyro_langevin.diagnostics.jump_process import occupancy_sd, stationary_law
 from pyro_langevin.diagnostics.layout import Draws, group, observed_duration, state_labels, trusted_stationary
 from pyro_langevin.diagnostics.path_rates import on_present_states, path_rates
 
-__all__ = ["occupancy", "record_sd"]
+__all__ = ["occupancy", "pooled_path", "record_sd", "record_sd_of_rates"]
 
 ESTIMATORS = {
     "path": "time spent in the state by the posterior paths; the interval covers THIS record only",
@@ -40,12 +40,12 @@ def occupancy(idata: Draws) -> xr.Dataset:
         its own posterior paths contradict each other. ``attrs`` say what each interval covers.
     """
     labels = state_labels(idata)
-    path = _pooled_path(idata)
+    path = pooled_path(idata)
     # (chain, state); NaN where a chain lacks the state.
     stationary = trusted_stationary(idata).values
     rates = path_rates(idata)
     long_run = on_present_states(rates, stationary_law, axes=1)
-    record = _record_sd(rates, observed_duration(idata).values)
+    record = record_sd_of_rates(rates, observed_duration(idata).values)
 
     rows: dict[str, list[tuple[float, float, float, float]]] = {name: [] for name in ESTIMATORS}
     for state in range(len(labels)):
@@ -76,10 +76,10 @@ def record_sd(idata: Draws) -> xr.DataArray:
     (:func:`~pyro_langevin.diagnostics.jump_process.occupancy_sd`); series count as independent. Zero with
     one state.
     """
-    return _record_sd(path_rates(idata), observed_duration(idata).values)
+    return record_sd_of_rates(path_rates(idata), observed_duration(idata).values)
 
 
-def _record_sd(samples: xr.DataArray, durations: np.ndarray) -> xr.DataArray:
+def record_sd_of_rates(samples: xr.DataArray, durations: np.ndarray) -> xr.DataArray:
     """The same from rates already sampled."""
     labels = samples["state_from"].values
     rates = samples.mean("sample", skipna=True).values
@@ -91,7 +91,7 @@ def _record_sd(samples: xr.DataArray, durations: np.ndarray) -> xr.DataArray:
     return xr.DataArray(sd, dims="state", coords={"state": labels}, name="record_sd")
 
 
-def _pooled_path(idata: Draws) -> np.ndarray:
+def pooled_path(idata: Draws) -> np.ndarray:
     """Path occupancy over all series, (chain, draw, state), each series weighted by its observed time."""
     path = group(idata, "occupancy", "path")["path"].transpose("chain", "draw", "series", "state")
     weights = observed_duration(idata).values
