@@ -1,4 +1,5 @@
 """States, occupancy, dwell times and kinetics of draws, with intervals and verdicts."""
+
 from pyro_langevin.diagnostics.basin_tree import basin_tree
 from pyro_langevin.diagnostics.chapman_kolmogorov import chapman_kolmogorov
 from pyro_langevin.diagnostics.committor import committor

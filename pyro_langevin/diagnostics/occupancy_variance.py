@@ -24,9 +24,9 @@ def occupancy_variance(idata: Draws) -> xr.Dataset:
     """Variance of each state's occupancy by source, so that one sees what would make it surer.
 
     The sources are told apart as ``attrs`` say. The seeds' part counts once, although the reported figure is their
-    mean, since what makes fits differ (local optima) need not average out; it is unknown, and zero, for a single seed, as are
-    the Monte Carlo and the step part where they were not computed. The step part is a squared bias: a finer step cures
-    it, nothing else does.
+    mean, since what makes fits differ (local optima) need not average out; it is unknown, and zero, for a single seed,
+    as are the Monte Carlo and the step part where they were not computed. The step part is a squared bias: a finer step
+    cures it, nothing else does.
 
     Returns:
         ``variance`` (source, state), sources ``path``, ``record``, ``seed``, ``monte_carlo``, ``step``.

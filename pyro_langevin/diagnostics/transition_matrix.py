@@ -68,14 +68,14 @@ def transition_matrix(idata: Draws, *, lags: npt.ArrayLike | None = None) -> xr.
     missed = total / stride - events
     for cell in np.ndindex(*probability.shape):
         if np.isfinite(seeds[cell]):
-            low[(0, *cell)], high[(0, *cell)] = fraction_interval(seeds[cell], prior_sd[cell])
+            low[(0, *cell)], high[(0, *cell)] = fraction_interval(float(seeds[cell]), float(prior_sd[cell]))
         if not np.isfinite(probability[cell]):
             continue
         if min(events[cell], missed[cell]) < FEW_COUNTS:
             law = stats.beta(events[cell] + 0.5, missed[cell] + 0.5)
             low[(1, *cell)], high[(1, *cell)] = law.ppf(0.5 - INTERVAL / 2), law.ppf(0.5 + INTERVAL / 2)
         else:
-            low[(1, *cell)], high[(1, *cell)] = fraction_interval(probability[cell], sd[cell])
+            low[(1, *cell)], high[(1, *cell)] = fraction_interval(float(probability[cell]), float(sd[cell]))
     dims = ("estimator", "lag", "state_from", "state_to")
     return xr.Dataset(
         {
