@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.sparse import csc_matrix
+from scipy.sparse import csc_matrix, identity
 from scipy.sparse.linalg import LinearOperator, cg, eigsh, splu
 
 from pyro_langevin.landscape.region import EnergyGrid
@@ -51,17 +51,20 @@ class Generator:
         return inverse
 
     def solver(self, keep: np.ndarray) -> Callable[[Floats], Floats]:
-        """Function that solves ``matrix x = b`` on the cells to keep ``(m,)`` (bool).
+        """Function that solves ``matrix x = b`` on the cells to keep ``(m,)`` (bool)."""
+        return _solver(csc_matrix(self.matrix[keep][:, keep]), self.dim)
 
-        Factorised in two dimensions; in three, where factors would fill the memory, conjugate gradients.
-        """
-        block = csc_matrix(self.matrix[keep][:, keep])
-        if self.dim > 2:
-            return _iterative_solver(block)
-        factor = splu(
-            block, permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True}
-        )
-        return lambda right: np.asarray(factor.solve(right))
+    def shifted_solver(self, time: float) -> Callable[[Floats], Floats]:
+        """Function that solves ``(1 + time matrix) x = b``: an implicit step of the dynamics."""
+        return _solver(csc_matrix(identity(len(self.root)) + time * self.matrix), self.dim)
+
+
+def _solver(block: csc_matrix, dim: int) -> Callable[[Floats], Floats]:
+    """Factorised up to two dimensions; in three, where factors would fill the memory, conjugate gradients."""
+    if dim > 2:
+        return _iterative_solver(block)
+    factor = splu(block, permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True})
+    return lambda right: np.asarray(factor.solve(right))
 
 
 def _iterative_solver(block: csc_matrix) -> Callable[[Floats], Floats]:
@@ -188,14 +191,31 @@ def passage_times(generator: Generator, cores: Integers, start: Integers, *, sta
     return result
 
 
-def core_fluxes(generator: Generator, cores: Integers, *, states: int) -> tuple[Floats, Floats]:
-    """Reactive flux between cores ``(n, n)`` and probability that a core was the last visited ``(n,)``."""
+def core_committors(generator: Generator, cores: Integers, *, states: int) -> Floats:
+    """Probability to reach each core before any other, ``(m, n)``, on the cells in use.
+
+    Args:
+        generator: The generator, coupled to the edges of the cores.
+        cores: Core of each cell in use, -1 outside, ``(m,)``.
+        states: Number of states.
+    """
     outside = cores < 0
-    committor = np.stack([(cores == state).astype(np.float64) for state in range(states)], -1)
+    known = (cores[:, None] == np.arange(states)) * generator.root[:, None]
+    if outside.any():
+        solve = generator.solver(outside)
+        right = -(generator.matrix[outside] @ known)
+        known[outside] = np.stack([solve(np.ascontiguousarray(column)) for column in right.T], -1)
+    return np.asarray(known / generator.root[:, None])
+
+
+def core_fluxes(generator: Generator, committor: Floats) -> tuple[Floats, Floats]:
+    """Reactive flux between cores ``(n, n)`` and probability that a core was the last visited ``(n,)``.
+
+    Args:
+        generator: The generator, coupled to the edges of the cores.
+        committor: Probabilities ``(m, n)`` of :func:`core_committors`.
+    """
     known = committor * generator.root[:, None]
-    solve = generator.solver(outside)
-    right = -(generator.matrix[outside] @ known)
-    known[outside] = np.stack([solve(np.ascontiguousarray(column)) for column in right.T], -1)
     flux = -(known.T @ (generator.matrix @ known))
     np.fill_diagonal(flux, 0.0)
     return np.maximum(flux, 0.0), np.asarray(generator.root @ known)

@@ -9,7 +9,9 @@ from numpy.typing import ArrayLike
 
 from pyro_langevin.landscape.finite_volume import (
     CoreFunction,
+    Generator,
     GridCores,
+    core_committors,
     core_fluxes,
     make_generator,
     passage_times,
@@ -19,7 +21,7 @@ from pyro_langevin.landscape.quadrature import core_fluxes_1d, occupancy_1d, pas
 from pyro_langevin.landscape.region import EnergyGrid
 from pyro_langevin.landscape.states import Landscape
 from pyro_langevin.landscape.stationary import occupancy_on_grid
-from pyro_langevin.landscape.surface import Floats, LandscapeError
+from pyro_langevin.landscape.surface import Floats, Integers, LandscapeError
 
 _COARSEST = 0.8  # grid cells by the standard deviation of the narrowest well
 _HEIGHT = 15.0  # kT: cells above hold less than e^-15 of the probability of the deepest ...
@@ -68,26 +70,37 @@ def continuous_kinetics(
 
     Raises:
         LandscapeError: On a diffusion that is not positive or of another shape, and in more than three
-            dimensions: use :func:`chain_kinetics` there, with a small step.
+            dimensions: use :func:`simulated_kinetics` there.
     """
-    given = np.asarray(diffusion, dtype=np.float64)
-    if (
-        given.shape not in ((), (1,), (landscape.dim,))
-        or not (given > 0).all()
-        or not np.isfinite(given).all()
-    ):
-        raise LandscapeError(
-            f"kinetics: expected a positive diffusion, scalar or ({landscape.dim},), got {given.tolist()}"
-        )
-    along = np.broadcast_to(given, (landscape.dim,))
+    along = along_dimensions(landscape, diffusion)
     if landscape.dim == 1:
         return _line(landscape, float(along[0]), processes)
     if landscape.grid is None:
         raise LandscapeError(
             f"kinetics: expected at most 3 dimensions, got {landscape.dim}; "
-            "use chain_kinetics with a small step"
+            "use simulated_kinetics"
         )
     return _grid(landscape, along, processes, landscape.core if cores is None else cores)
+
+
+def along_dimensions(landscape: Landscape, diffusion: ArrayLike) -> Floats:
+    """Diffusion along each dimension, ``(dim,)``.
+
+    Raises:
+        LandscapeError: If it is not positive or of another shape.
+    """
+    given = np.asarray(diffusion, dtype=np.float64)
+    if given.shape not in ((), (1,), (landscape.dim,)) or not ((given > 0) & np.isfinite(given)).all():
+        raise LandscapeError(
+            f"kinetics: expected a positive diffusion, scalar or ({landscape.dim},), got {given.tolist()}"
+        )
+    return np.broadcast_to(given, (landscape.dim,))
+
+
+def generator_height(landscape: Landscape) -> float:
+    """Energy in kT of the highest cells that a generator needs."""
+    highest = float((landscape.beta_barrier + landscape.beta_energy[:, None]).max())
+    return max(_HEIGHT, highest + _ABOVE_PASS)
 
 
 def _line(landscape: Landscape, diffusion: float, processes: int) -> Kinetics:
@@ -107,19 +120,12 @@ def _line(landscape: Landscape, diffusion: float, processes: int) -> Kinetics:
 def _grid(landscape: Landscape, diffusion: Floats, processes: int, cores: CoreFunction) -> Kinetics:
     grid, states = landscape.grid, landscape.n_states
     assert grid is not None
-    _check_resolution(landscape, grid)
-    start_cell = grid.nearest(landscape.minimum)
-    label = np.asarray(cores(grid.points), dtype=np.int64)
-    label[start_cell] = np.arange(states)  # a core narrower than a cell still has one
-    on_grid = GridCores(label.reshape(grid.energy.shape), cores)
-    highest = float((landscape.beta_barrier + landscape.beta_energy[:, None]).max())
-    height = max(_HEIGHT, highest + _ABOVE_PASS)
-    free = make_generator(grid, diffusion, height=height)
-    cored = make_generator(grid, diffusion, height=height, cores=on_grid)
-    label = label[cored.cells]
-    flux, last = core_fluxes(cored, label, states=states)
+    check_resolution(landscape, grid)
+    free = make_generator(grid, diffusion, height=generator_height(landscape))
+    cored, label = cored_generator(landscape, diffusion, cores)
+    flux, last = core_fluxes(cored, core_committors(cored, label, states=states))
     rate, dwell = rates_and_dwells(flux, last)
-    start = np.searchsorted(cored.cells, start_cell)
+    start = np.searchsorted(cored.cells, grid.nearest(landscape.minimum))
     return Kinetics(
         occupancy=occupancy_on_grid(grid, states),
         timescale=timescales(free, count=processes),
@@ -130,7 +136,19 @@ def _grid(landscape: Landscape, diffusion: Floats, processes: int, cores: CoreFu
     )
 
 
-def _check_resolution(landscape: Landscape, grid: EnergyGrid) -> None:
+def cored_generator(landscape: Landscape, diffusion: Floats, cores: CoreFunction) -> tuple[Generator, Integers]:
+    """Generator that knows the edges of the cores, and the core of each cell in use ``(m,)``, -1 outside."""
+    grid = landscape.grid
+    assert grid is not None
+    label = np.asarray(cores(grid.points), dtype=np.int64)
+    # a core narrower than a cell still has one
+    label[grid.nearest(landscape.minimum)] = np.arange(landscape.n_states)
+    on_grid = GridCores(label.reshape(grid.energy.shape), cores)
+    generator = make_generator(grid, diffusion, height=generator_height(landscape), cores=on_grid)
+    return generator, label[generator.cells]
+
+
+def check_resolution(landscape: Landscape, grid: EnergyGrid) -> None:
     """Refuse wells that the grid does not resolve: finite volumes would be off by more than some per cent."""
     hessian = landscape.surface.slope_and_curvature(landscape.minimum)[1]
     curvature = np.diagonal(hessian, axis1=-2, axis2=-1).max(0)

@@ -80,6 +80,20 @@ def _running(values: Floats, spacing: float) -> Floats:
     return np.asarray(cumulative_trapezoid(values, dx=spacing, axis=0, initial=0.0))
 
 
+def gap_committors_1d(landscape: Landscape) -> list[tuple[Floats, Floats]]:
+    """Between every two neighbouring cores, places and the probability to reach the right one first."""
+    assert landscape.grid is not None and landscape.core_edge is not None
+    axis = landscape.grid.axes[0]
+    reduced = CubicSpline(axis, landscape.grid.energy)
+    edges = np.clip(landscape.core_edge, axis[0], axis[-1])
+    result = []
+    for low, high in zip(edges[:-1, 1], edges[1:, 0], strict=True):
+        gap = np.linspace(low, high, _GAP_POINTS)
+        resistance = cumulative_trapezoid(np.exp(reduced(gap)), gap, initial=0.0)
+        result.append((gap, resistance / resistance[-1]))
+    return result
+
+
 def core_fluxes_1d(landscape: Landscape, diffusion: float) -> tuple[Floats, Floats]:
     """Reactive flux between cores and probability that a core was the last one visited.
 
@@ -94,12 +108,10 @@ def core_fluxes_1d(landscape: Landscape, diffusion: float) -> tuple[Floats, Floa
     edges = np.clip(landscape.core_edge, axis[0], axis[-1])
     last = np.array([density.integrate(begin, end) for begin, end in edges])
     flux = np.zeros((count, count))
-    for left in range(count - 1):
-        gap = np.linspace(edges[left, 1], edges[left + 1, 0], _GAP_POINTS)
-        resistance = cumulative_trapezoid(np.exp(reduced(gap)), gap, initial=0.0)
-        flux[left, left + 1] = flux[left + 1, left] = diffusion / resistance[-1]
+    for left, (gap, committor) in enumerate(gap_committors_1d(landscape)):
         share = np.exp(-reduced(gap))
-        towards = float(np.trapezoid(share * resistance / resistance[-1], gap))
+        flux[left, left + 1] = flux[left + 1, left] = diffusion / np.trapezoid(1.0 / share, gap)
+        towards = float(np.trapezoid(share * committor, gap))
         last[left + 1] += towards
         last[left] += float(np.trapezoid(share, gap)) - towards
     total = float(density.integrate(axis[0], axis[-1]))
