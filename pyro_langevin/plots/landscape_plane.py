@@ -1,4 +1,4 @@
-"""The learned potential in two dimensions."""
+"""The learned potential on a plane."""
 
 from __future__ import annotations
 
@@ -6,80 +6,73 @@ import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 
-from pyro_langevin.diagnostics.guide_quality import best_chain
 from pyro_langevin.diagnostics.layout import Draws, group, state_labels
-from pyro_langevin.plots.palette import INK, PAPER_EDGE, SURFACE, state_look
+from pyro_langevin.plots.canvas import halo
+from pyro_langevin.plots.palette import INK, PAPER_EDGE, SURFACE
+from pyro_langevin.plots.plane import Plane, plane_of
 
-__all__ = ["draw_plane"]
-
-VISITED = 1500
-"""Points of the posterior paths that are shown."""
-DRAWS = 5
-"""Draws that they are taken from: all of a long record's would be gigabytes."""
+__all__ = ["draw_plane", "highest_level"]
 
 
 def draw_plane(idata: Draws, landscape: xr.Dataset, ax: Axes) -> Axes:
-    """Contours of the seed with the best ELBO, its minima, and points of its posterior paths."""
-    best = best_chain(idata)
-    chain = landscape.isel(chain=best)
-    potential = chain["beta_potential"].transpose("y", "x").values
-    potential = potential - np.nanmin(potential)
-    labels = state_labels(idata)
-    height = group(idata, "states", "beta_barrier")["beta_barrier"].isel(chain=best).values
-    finite = height[np.isfinite(height)]
-    top = np.ceil((finite.max() if len(finite) else 4.0) + 3.0)
+    """Contours of the seed with the best ELBO, its minima, saddles and paths, and points of its posterior paths."""
+    plane = plane_of(idata, landscape)
+    top = highest_level(idata, plane)
     levels = np.linspace(0.0, top, int(min(top, 12)) + 1)
-    filled = ax.contourf(
-        chain["grid_x"].values, chain["grid_y"].values, potential, levels=levels, cmap=SURFACE, extend="max"
-    )
+    filled = ax.contourf(plane.x, plane.y, plane.potential, levels=levels, cmap=SURFACE, extend="max")
     ax.contour(
-        chain["grid_x"].values,
-        chain["grid_y"].values,
-        potential,
-        levels=levels,
-        colors=PAPER_EDGE,
-        linewidths=0.4,
-        alpha=0.6,
+        plane.x, plane.y, plane.potential, levels=levels, colors=PAPER_EDGE, linewidths=0.4, alpha=0.6
     )
-    visited = _visited(idata, best)
+    visited = plane.visited(idata)
     ax.plot(visited[:, 0], visited[:, 1], ",", color=PAPER_EDGE, alpha=0.8, rasterized=True)
-    minimum = (
-        group(idata, "states", "minimum")["minimum"].isel(chain=best).transpose("state", "latent_dim").values
-    )
-    for i, label in enumerate(labels):
-        if np.isfinite(minimum[i]).all():
-            look = state_look(i)
-            badge = {
-                "boxstyle": "circle,pad=0.25",
-                "facecolor": PAPER_EDGE,
-                "edgecolor": look.colour,
-                "linewidth": 2.0,
-            }
-            ax.text(
-                float(minimum[i, 0]),
-                float(minimum[i, 1]),
-                label,
-                ha="center",
-                va="center",
-                fontweight="bold",
-                color=INK,
-                bbox=badge,
-                zorder=5,
-            )
+    _paths(idata, ax, plane)
+    plane.badges(ax, state_labels(idata))
+    ax.set_xlim(plane.x[0], plane.x[-1])
+    ax.set_ylim(plane.y[0], plane.y[-1])
     ax.figure.colorbar(filled, ax=ax, label="potential (kT)")
-    ax.set_xlabel("latent coordinate 1")
-    ax.set_ylabel("latent coordinate 2")
+    ax.set_xlabel(plane.labels[0])
+    ax.set_ylabel(plane.labels[1])
     return ax
 
 
-def _visited(idata: Draws, chain: int) -> np.ndarray:
-    """Points of the posterior paths of one seed, (point, 2), evenly through draws, series and times."""
-    posterior = group(idata, "posterior")
-    if "z" not in posterior:  # draws may be kept without their paths
-        return np.empty((0, 2))
-    z = posterior["z"].isel(chain=chain)
-    z = z.isel(draw=np.unique(np.linspace(0, z.sizes["draw"] - 1, DRAWS).astype(int)))
-    points = z.transpose(..., "latent_dim").values.reshape(-1, 2)
-    points = points[np.isfinite(points).all(1)]
-    shown: np.ndarray = points[np.linspace(0, len(points) - 1, min(VISITED, len(points))).astype(int)]
-    return shown
+def highest_level(idata: Draws, plane: Plane) -> float:
+    """Highest level: three kT above the highest pass between neighbours, where there is one."""
+    states = group(idata, "states", "beta_barrier", "beta_energy").isel(chain=plane.chain)
+    energy = states["beta_energy"].values
+    height = states["beta_barrier"].transpose("state_from", "state_to").values + (energy - np.nanmin(energy))[:, None]
+    finite = height[np.isfinite(height)]
+    return float(np.ceil((finite.max() if len(finite) else 4.0) + 3.0))
+
+
+def _paths(idata: Draws, ax: Axes, plane: Plane) -> None:
+    """Minimum-energy paths between adjacent states, with their saddles and the heights of these."""
+    states = group(idata, "states").isel(chain=plane.chain)
+    if "path" not in states or "saddle" not in states:
+        return
+    path = plane.project(states["path"].transpose("state_from", "state_to", "image", "latent_dim").values)
+    saddle = plane.project(states["saddle"].transpose("state_from", "state_to", "latent_dim").values)
+    height = (
+        states["path_beta_energy"].transpose("state_from", "state_to", "image").max("image").values
+        if "path_beta_energy" in states
+        else np.full(saddle.shape[:2], np.nan)
+    )
+    # Path and saddle of a pair are the same both ways round: one of the two is drawn.
+    for i in range(len(path)):
+        for j in range(i + 1, len(path)):
+            one, other = (i, j) if np.isfinite(saddle[i, j]).all() else (j, i)
+            if not np.isfinite(saddle[one, other]).all():
+                continue
+            # Seen in a cut, the path leaves the plane: broken, as its colours are not those of its heights.
+            ax.plot(
+                *path[one, other].T, color=INK, linewidth=1.4, linestyle="--" if plane.cut else "-",
+                path_effects=halo(3.0), zorder=4,
+            )
+            ax.plot(
+                *saddle[one, other], marker="X", color=INK, markersize=8, markeredgecolor=PAPER_EDGE, zorder=5
+            )
+            if np.isfinite(height[one, other]):
+                ax.annotate(
+                    f"{height[one, other]:.1f} kT", saddle[one, other], xytext=(0, 8), textcoords="offset points",
+                    ha="center", va="bottom", fontsize="small", color=INK, path_effects=halo(), zorder=6,
+                    annotation_clip=True,
+                )
