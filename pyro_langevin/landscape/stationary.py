@@ -1,4 +1,4 @@
-"""Occupancy of the states under the Boltzmann law."""
+"""Occupancy of the states under the Boltzmann law, by several estimators."""
 
 from __future__ import annotations
 
@@ -6,82 +6,94 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pyro_langevin.landscape.annealing import annealed_occupancy
+from pyro_langevin.landscape.importance import importance_occupancy
+from pyro_langevin.landscape.minimum_bumps import harmonic_occupancy
 from pyro_langevin.landscape.quadrature import occupancy_1d
 from pyro_langevin.landscape.region import EnergyGrid
 from pyro_langevin.landscape.states import Landscape
 from pyro_langevin.landscape.surface import Floats
 
-_FREEDOM = 6.0  # degrees of freedom of the proposals: heavier tails than any confining well's
-
 
 @dataclass(frozen=True, eq=False)
 class StationaryOccupancy:
-    """Probability of each state under ``exp(-beta U)``.
+    """Probability of each state under ``exp(-beta U)``, by several estimators; the first is the one to trust.
 
     Attributes:
-        occupancy: ``(n,)``, sums to one.
-        standard_error: Monte Carlo error ``(n,)``; zero for quadrature.
-        effective_samples: Effective number of samples behind it; infinite for quadrature.
+        estimator: Names, ``(e,)``.
+        value: ``(n, e)``, columns sum to one.
+        error: Standard errors ``(n, e)``: zero for quadrature, NaN where there is no telling.
+        effective_samples: Effective number of samples of the sampled estimators, ``(e,)``: infinite for quadrature, NaN
+            for harmonic weights.
     """
 
-    occupancy: Floats
-    standard_error: Floats
-    effective_samples: float
+    estimator: tuple[str, ...]
+    value: Floats
+    error: Floats
+    effective_samples: Floats
+
+    @property
+    def occupancy(self) -> Floats:
+        """By the estimator to trust, ``(n,)``."""
+        return self.value[:, 0]
+
+    @property
+    def standard_error(self) -> Floats:
+        """Of the estimator to trust, ``(n,)``."""
+        return self.error[:, 0]
+
+    @property
+    def disagreement(self) -> Floats:
+        """Largest difference of any state's occupancy from that of the estimator to trust, ``(e,)``."""
+        return np.asarray(np.abs(self.value - self.value[:, :1]).max(0))
+
+    @property
+    def z(self) -> Floats:
+        """That difference in standard errors, the largest of any state, ``(e,)``; NaN where an error is not known."""
+        apart = np.abs(self.value - self.value[:, :1])
+        error = np.sqrt(self.error**2 + self.error[:, :1] ** 2)
+        ratio = np.divide(apart, error, out=np.zeros_like(apart), where=(error > 0) | np.isnan(error))
+        return np.asarray(ratio.max(0))
 
 
 def stationary_occupancy(
     landscape: Landscape, *, samples: int = 10_000, seed: int = 0
 ) -> StationaryOccupancy:
-    """Occupancy of the states under the Boltzmann law.
+    """Occupancy of the states under the Boltzmann law, by two estimators and Laplace's approximation.
 
-    Quadrature in one dimension (1e-8), the grid in two and three (of the order of 5e-4, the cells along
-    dividing lines), and above importance sampling from Student-t bumps at the minima, with its Monte Carlo
-    error.
+    Up to three dimensions ``integral`` (quadrature to 1e-8 on a line; above the sum over the grid, of the order of
+    5e-4, the cells along dividing lines) and ``sampled``: importance sampling from Student-t bumps at the minima. Above,
+    ``tempered`` (annealed from the bumps to the potential, its error from independent replicas) and ``importance``
+    (the bumps alone). Last ``laplace``: harmonic weights of the minima, whose error nobody knows.
+
+    Where the first two differ by more than their errors, the states do not hold all that matters, or more samples are
+    needed.
 
     Args:
         landscape: The landscape.
-        samples: Number of samples above three dimensions.
+        samples: Number of samples of each sampled estimator.
         seed: Seed of the samples.
     """
-    if landscape.dim == 1:
-        return _exact(occupancy_1d(landscape))
-    if landscape.grid is not None:
-        return _exact(occupancy_on_grid(landscape.grid, landscape.n_states))
-    return _importance_sampled(landscape, samples, np.random.default_rng(seed))
+    generator = np.random.default_rng(seed)
+    sampled = importance_occupancy(landscape, samples, generator)
+    laplace = harmonic_occupancy(landscape)
+    if landscape.grid is None:
+        names = "tempered", "importance", "laplace"
+        annealed = annealed_occupancy(landscape, samples, generator)
+        first, error, effective = annealed.value, annealed.error, annealed.effective_samples
+    else:
+        names = "integral", "sampled", "laplace"
+        first = occupancy_1d(landscape) if landscape.dim == 1 else occupancy_on_grid(landscape.grid, landscape.n_states)
+        error, effective = np.zeros_like(first), np.inf
+    return StationaryOccupancy(
+        estimator=names,
+        value=np.stack([first, sampled.value, laplace], -1),
+        error=np.stack([error, sampled.error, np.full_like(laplace, np.nan)], -1),
+        effective_samples=np.array([effective, sampled.effective_samples, np.nan]),
+    )
 
 
 def occupancy_on_grid(grid: EnergyGrid, states: int) -> Floats:
     """Probability of each state by the sum over cells, ``(states,)``."""
     weight = np.bincount(grid.basin.ravel(), np.exp(-grid.energy).ravel(), minlength=states)
     return np.asarray(weight / weight.sum())
-
-
-def _exact(value: Floats) -> StationaryOccupancy:
-    return StationaryOccupancy(value, np.zeros_like(value), np.inf)
-
-
-def _importance_sampled(
-    landscape: Landscape, samples: int, generator: np.random.Generator
-) -> StationaryOccupancy:
-    dim, minima = landscape.dim, landscape.minimum
-    _, hessian = landscape.surface.slope_and_curvature(minima)
-    roots = np.linalg.cholesky(hessian)  # z = minimum + root^-T t has the local covariance
-    log_det = 2.0 * np.log(np.diagonal(roots, axis1=-2, axis2=-1)).sum(-1)
-    log_weight = -landscape.beta_energy - 0.5 * log_det
-    # half by the Laplace weights, half evenly: rare states get samples enough for their own error
-    share = np.exp(log_weight - log_weight.max())
-    share = 0.5 * share / share.sum() + 0.5 / len(share)
-    source = generator.choice(len(share), samples, p=share)
-    scale = np.sqrt(_FREEDOM / generator.chisquare(_FREEDOM, samples))
-    noise = generator.standard_normal((samples, dim)) * scale[:, None]
-    points = minima[source] + np.linalg.solve(np.swapaxes(roots[source], -1, -2), noise[..., None])[..., 0]
-    offset = np.einsum("kij,nki->nkj", roots, points[:, None] - minima)
-    log_proposal = 0.5 * log_det - 0.5 * (_FREEDOM + dim) * np.log1p((offset**2).sum(-1) / _FREEDOM)
-    log_ratio = -landscape.surface(points) - np.logaddexp.reduce(np.log(share) + log_proposal, axis=-1)
-    ratio = np.exp(log_ratio - log_ratio.max())
-    basin = landscape.basin(points)
-    inside = basin[:, None] == np.arange(landscape.n_states)
-    value = (ratio[:, None] * inside).sum(0) / ratio.sum()
-    # delta method for a ratio of means
-    error = np.sqrt(((ratio[:, None] * (inside - value)) ** 2).sum(0)) / ratio.sum()
-    return StationaryOccupancy(value, error, float(ratio.sum() ** 2 / (ratio**2).sum()))
