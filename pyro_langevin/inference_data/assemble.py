@@ -18,14 +18,29 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     import arviz
 
+#: Whether the installed ArviZ holds draws as InferenceData. Asked so, for from 1.0 on to ask for the name itself warns.
+HOLDS_INFERENCE_DATA = "InferenceData" in vars(arviz)
+
 
 def assemble(groups: dict[str, xr.Dataset], attrs: dict[str, Any]) -> Any:
     """Groups as the installed ArviZ holds them."""
-    if hasattr(arviz, "InferenceData"):
+    if HOLDS_INFERENCE_DATA:
         return arviz.InferenceData(**groups, attrs=attrs, warn_on_custom_groups=False)
     tree = xr.DataTree.from_dict(dict(groups))
     tree.attrs.update(attrs)
     return tree
+
+
+def groups_of(idata: Any) -> dict[str, xr.Dataset]:
+    """The groups of draws by name, as Datasets, of either generation of ArviZ; groups within groups are left out."""
+    if hasattr(idata, "children"):
+        return {name: node.to_dataset(inherit=False) for name, node in idata.children.items()}
+    return {name: idata[name] for name in idata.groups()}
+
+
+def with_groups(idata: Any, groups: dict[str, xr.Dataset]) -> Any:
+    """New draws that have further groups; those of the same name are replaced, the given draws stay as they are."""
+    return assemble({**groups_of(idata), **groups}, dict(idata.attrs))
 
 
 def save_draws(idata: Any, path: str | Path) -> None:
@@ -50,14 +65,10 @@ def save_draws(idata: Any, path: str | Path) -> None:
 
 def _netcdf(idata: Any) -> bytes:
     """The draws as the bytes of a NetCDF file. Made in memory: HDF5 does not survive a disk that fills up."""
-    inference_data = hasattr(arviz, "InferenceData")
-    names = idata.groups() if inference_data else [node.lstrip("/") for node in idata.groups[1:]]
     buffer = io.BytesIO()
     with h5netcdf.File(buffer, "w") as file:
         file.attrs.update(idata.attrs)
-        for name in names:
-            group = idata[name]
-            dataset = group.to_dataset() if isinstance(group, xr.DataTree) else group
+        for name, dataset in groups_of(idata).items():
             packed = {
                 key: {"zlib": True, "complevel": 4}
                 for key, variable in dataset.variables.items()
@@ -73,6 +84,6 @@ def load_draws(path: str | Path) -> Any:
     Raises:
         OSError: If the file is missing or not readable.
     """
-    if hasattr(arviz, "InferenceData"):
+    if HOLDS_INFERENCE_DATA:
         return arviz.InferenceData.from_netcdf(str(path), engine="h5netcdf")
     return xr.open_datatree(path, engine="h5netcdf").load()
