@@ -23,7 +23,7 @@ def draw_backward(problem: Problem, filtered: Filtered, draws: int) -> Tensor:
         (observations.n_times, draws, *like.shape[1:]), torch.nan, dtype=like.dtype, device=like.device
     )
     index = torch.zeros((draws, *like.shape[1:-1]), dtype=torch.long, device=like.device)
-    for point in reversed(sorted(filtered.log_weight)):
+    for point in sorted(filtered.log_weight, reverse=True):
         number = problem.number[point]
         z = filtered.states[point]
         logits = filtered.log_weight[point].expand(draws, *filtered.log_weight[point].shape)

@@ -48,7 +48,7 @@ class Lookahead:
         return cls(*(torch.stack(part[::-1]) for part in zip(*parts, strict=True)))
 
     def __call__(self, z: Tensor, number: Tensor) -> Tensor:
-        """Its value ``(*batch, series)`` in states ``(*batch, series, dim)`` at observations ``number`` ``(series,)``."""
+        """Value ``(*batch, series)`` in states ``(*batch, series, dim)`` at observations ``number`` ``(series,)``."""
         series = torch.arange(len(number), device=number.device)
         row = number.clamp_min(0)
         parts = (part[row, series] for part in (self.centre, self.width, self.weight, self.low, self.high))

@@ -18,7 +18,7 @@ from pyro_langevin.paths.tilt import Tilt
 
 _NDIM = 5  # of time-leftmost states (time, particle, run, series, dim)
 
-#: A step from states ``(*batch, dim)``: those that it leads to, and the log ratio of the prior's density to the guide's.
+#: From states ``(*batch, dim)`` to those that a step leads to, with the log ratio of prior to guide density.
 Step = Callable[[Tensor], tuple[Tensor, Tensor]]
 
 

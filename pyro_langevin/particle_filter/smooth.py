@@ -122,10 +122,11 @@ def smooth_by_particles(
             ahead = Lookahead.learned(problem, particles) if lookahead else None
             filtered = run_forward(problem, ahead, particles, runs)
             z = draw_backward(problem, filtered, draws).movedim(1, 0)
-            parts.append((z, filtered.log_evidence, filtered.least_effective, widening))
+            widened = torch.full_like(filtered.log_evidence[0], widening)
+            parts.append((z, filtered.log_evidence, filtered.least_effective.mean(0), widened))
     z = torch.cat([part[0] for part in parts], 2)
-    each, least = (torch.cat([part[i] for part in parts], 1) for i in (1, 2))
+    each = torch.cat([part[1] for part in parts], 1)
+    least, widened = (torch.cat([part[i] for part in parts]) for i in (2, 3))
     evidence = each.logsumexp(0) - torch.log(torch.tensor(float(runs), dtype=each.dtype))
-    widened = torch.cat([torch.full_like(part[1][0], part[3]) for part in parts])
-    return ParticleSmoothing(z, evidence, each.std(0) / runs**0.5, each, least.mean(0), widened)
+    return ParticleSmoothing(z, evidence, each.std(0) / runs**0.5, each, least, widened)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from pyro_langevin.diagnostics.layout import Draws, attribute
+from pyro_langevin.diagnostics.verdicts.guide import corrected_figures, guide_too_far, guide_too_narrow
 from pyro_langevin.diagnostics.verdicts.prior_against_paths import prior_against_paths
 from pyro_langevin.diagnostics.verdicts.seeds import elbo_spread
 from pyro_langevin.diagnostics.verdicts.states import number_of_states, one_state
@@ -22,6 +23,9 @@ CHECKS: tuple[Callable[[Draws], Iterator[str]], ...] = (
     step_size,
     stationary_against_path,
     elbo_spread,
+    guide_too_narrow,
+    guide_too_far,
+    corrected_figures,
 )
 """The checks in the order in which their warnings are given; each yields its warnings, none on clean draws."""
 
@@ -31,8 +35,8 @@ def audit(idata: Draws) -> list[str]:
 
     Checked are: one state only; the seeds' number of states; too few transitions; the learned potential's
     rates against those of its posterior paths; the kinetics as discretised against continuous time (the
-    step-size check); the Boltzmann against the path occupancy; the seeds' ELBOs. Clean draws give an empty
-    list.
+    step-size check); the Boltzmann against the path occupancy; the seeds' ELBOs; the guide
+    against the posterior. Clean draws give an empty list.
     """
     return [warning for check in CHECKS for warning in check(idata)]
 
