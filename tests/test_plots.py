@@ -141,6 +141,7 @@ def test_plane_shows_the_best_seed_and_all_its_states():
 
 def test_plane_without_paths_has_contours_only():
     groups = make_groups(THREE)
+    groups["states"] = groups["states"].drop_vars(["saddle", "path", "path_beta_energy"])
     shown = sum(len(line.get_xdata()) for line in drawn(plot_landscape, groups).lines)
     assert 500 < shown <= 1500
     groups["posterior"] = groups["posterior"].drop_vars("z")
