@@ -19,7 +19,7 @@ from pyro_langevin.model import LangevinModel
 from pyro_langevin.observations import ObservationError, Observations
 from pyro_langevin.potentials import MixturePotential, QuadraticPotential
 from pyro_langevin.potentials.analytic import DoubleWell
-from pyro_langevin.training.lag import choose_lag, lagged_transitions, state_of_cells
+from pyro_langevin.training.lag import choose_lag, hops_as_rows_tell, lagged_transitions, state_of_cells
 
 GAP = 0.3
 
@@ -232,7 +232,7 @@ def test_a_process_that_needs_time_to_pass_hops_as_often_as_jumps_do() -> None:
         optimizer = torch.optim.Adam(learned, lr=0.02)
         for _ in range(120):
             optimizer.zero_grad()
-            objective.of_transitions(model, transitions, state).backward()
+            objective.of_transitions(model, transitions, None, state).backward()
             optimizer.step()
         return mean_dwell()
 
@@ -243,3 +243,49 @@ def test_a_process_that_needs_time_to_pass_hops_as_often_as_jumps_do() -> None:
     weighted = maximised(weighted=True)
     assert weighted == pytest.approx(true, rel=0.12)
     assert abs(np.log(weighted / true)) < abs(np.log(unweighted / true))
+
+
+def test_rows_tell_diffusion_and_barrier_apart_better_than_a_lag() -> None:
+    """A higher barrier with faster diffusion hops as often as the truth."""
+    data = datasets.double_well(30, 201, noise=0.5, seed=3).observations
+    data, grid, lag = Observations(data.values.double(), data.times), line(100), 25
+    truth = double_well()
+    passage = continuous_kinetics(find_landscape(DoubleWell(), np.array([[-1.0], [1.0]])), 1.0).mfpt[0, 1]
+    higher = DoubleWell(4.8)
+    slow = continuous_kinetics(find_landscape(higher, np.array([[-1.0], [1.0]])), 1.0).mfpt[0, 1]
+    ridge = double_well(float(slow / passage), potential=higher)
+    lagged, state = lagged_transitions(truth, data, grid, lag), state_of_cells(truth, grid)
+    assert state is not None
+    assert hops_as_rows_tell(ridge, lagged, grid, state)
+    assert not hops_as_rows_tell(double_well(2.5), lagged, grid, state)
+    lost = []
+    for every in (1, lag):
+        thinned = data.thinned(every)
+        with torch.no_grad():
+            truly, wrongly = (grid_log_evidence(model, thinned, grid).sum() for model in (truth, ridge))
+        lost.append(float(truly - wrongly))
+    assert lost[0] > 2.0 * abs(lost[1])
+
+
+def test_rows_take_the_place_of_lagged_transitions_in_all_but_the_hops() -> None:
+    data, grid = datasets.double_well(4, 61, noise=0.5, seed=3).observations, line(60)
+    data = Observations(data.values.double(), data.times)
+    truth, other = double_well(), double_well(1.5)
+    objective = pl.training.evidence.EvidenceObjective.on(grid, truth, data)
+    lagged, rows = (lagged_transitions(truth, data, grid, every) for every in (5, 1))
+    by_rows, by_lag = (
+        [float(objective.of_transitions(model, lagged, between, None)) for model in (truth, other)]
+        for between in (rows, None)
+    )
+    for transitions, (found, changed) in ((rows, by_rows), (lagged, by_lag)):
+        bounds = [transitions.evidence_bound(matrix_of(model, grid, transitions.gap)) for model in (truth, other)]
+        assert changed - found == pytest.approx(float(bounds[0] - bounds[1]) / rows.n_values, rel=0.02)
+    state = state_of_cells(truth, grid)
+    weighed = [float(objective.of_transitions(model, lagged, rows, state)) for model in (truth, other)]
+    divergence = [
+        float(lagged.hop_divergence(matrix_of(model, grid, lagged.gap), weight, state))
+        for model in (truth, other)
+        for weight in [Propagator.of(model.dynamics.read(), grid).root_weight.square()]
+    ]
+    expected = [10.0 * value / rows.n_values for value in divergence]
+    assert np.subtract(weighed, by_rows) == pytest.approx(expected, rel=1e-6)

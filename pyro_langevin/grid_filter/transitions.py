@@ -52,9 +52,19 @@ class Transitions:
             weight: Stationary probability of every cell ``(n,)``, up to a factor.
             state: State that every cell belongs to, ``(n,)``.
         """
+        return divergence_of_rows(*self.hops(matrix, weight, state))
+
+    def hops(self, matrix: Tensor, weight: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        """Passages between states as counted, and in proportion as a stationary process makes them, ``(states, states)``.
+
+        Args:
+            matrix: Transition matrix ``(n, n)``.
+            weight: Stationary probability of every cell ``(n,)``, up to a factor.
+            state: State that every cell belongs to, ``(n,)``.
+        """
         member = one_hot(state).to(matrix)
         counted = member.mT @ self.counts.to(matrix) @ member
-        return divergence_of_rows(counted, member.mT @ (weight.unsqueeze(-1) * matrix) @ member)
+        return counted, member.mT @ (weight.unsqueeze(-1) * matrix) @ member
 
 
 @torch.no_grad()

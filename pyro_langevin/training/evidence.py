@@ -85,21 +85,25 @@ class EvidenceObjective:
         misfit = -grid_log_evidence(model, batch, self.grid).sum() / batch.mask.sum()
         return misfit + self._held(model) + self._unit(model)
 
-    def of_transitions(self, model: LangevinModel, transitions: Transitions, state: Tensor | None) -> Tensor:
+    def of_transitions(
+        self, model: LangevinModel, lagged: Transitions, rows: Transitions | None, state: Tensor | None
+    ) -> Tensor:
         """The same for counted transitions instead of observations: only the dynamics are seen.
 
         Args:
             model: The model.
-            transitions: The counts.
-            state: State of every cell, ``(n,)``, to give the hops between states their weight.
+            lagged: Transitions at the lag.
+            rows: Transitions from row to row, which then take the place of the lagged ones in all but the hops.
+            state: State of every cell, ``(n,)``, to give the hops between states at the lag their weight.
         """
         propagator = Propagator.of(model.dynamics.read(), self.grid)
-        gap = torch.tensor([transitions.gap], dtype=torch.float64, device=transitions.counts.device)
-        matrix = propagator.matrices(gap)[0]
-        misfit = -transitions.evidence_bound(matrix)
+        counted = lagged if rows is None else rows
+        gaps = torch.tensor([counted.gap, lagged.gap], dtype=torch.float64, device=lagged.counts.device)
+        over_gap, over_lag = propagator.matrices(gaps)
+        misfit = -counted.evidence_bound(over_gap)
         if state is not None:
-            misfit = misfit + _HOPS * transitions.hop_divergence(matrix, propagator.root_weight.square(), state)
-        return misfit / transitions.n_values + self._held(model)
+            misfit = misfit + _HOPS * lagged.hop_divergence(over_lag, propagator.root_weight.square(), state)
+        return misfit / counted.n_values + self._held(model)
 
     def of_hops(self, model: LangevinModel, hops: Hops) -> Tensor:
         """For the potential alone: hops as many as counted, else what it was when they were counted."""

@@ -142,7 +142,9 @@ def fit(
                     trainer.save(finished=not interrupted)
             done = trainer.progress
             grid = None if trainer.evidence is None else trainer.evidence.grid
-            members.append(FittedMember(seed, own[0], own[1], done.loss, done.phase_names, done.restarts, grid))
+            members.append(
+                FittedMember(seed, own[0], own[1], done.loss, done.phase_names, done.restarts, grid, done.at_lag)
+            )
             if interrupted:
                 break
     return FitResult(members, interrupted)

@@ -5,11 +5,16 @@ coloured noise, levels that drift, jumps without any way between. A Langevin pro
 is fitted from row to row gives way where it is cheapest, which are the few rows that tell of a hop. At a lag of a
 third of the time in which states are forgotten nothing of that is left, which is why Markov state models are built
 at a lag (Prinz et al. 2011).
+
+What is left at a lag are the rates. Diffusion and barriers can then rise together, for all that the counts know. So
+where the process that was fitted from row to row hops about as often as the data at the lag, it stays fitted to the
+rows, and only its hops are set at the lag.
 """
 
 from __future__ import annotations
 
 import copy
+import math
 
 import torch
 from torch import Tensor
@@ -21,6 +26,8 @@ from pyro_langevin.model import LangevinModel
 from pyro_langevin.observations import Observations
 
 _SHARE = 1.0 / 3.0  # of the timescale
+_SAME_HOPS = 2.0  # factor in the probability to leave a state below which rows and lag tell of one process
+_SEEN = 0.01  # share of the data that makes a state one
 _WINDOW = 60
 _MOST_ROWS = 500_000  # more would hardly change a rate
 
@@ -62,6 +69,17 @@ def _slow_timescale(model: LangevinModel, landscape: Landscape, grid: StateGrid)
         return float(inertial_kinetics(dynamics, landscape, processes=processes).timescale[-1])
     rates, _ = Propagator.of(dynamics, grid).spectrum
     return -1.0 / float(rates[-1 - processes])
+
+
+@torch.no_grad()
+def hops_as_rows_tell(model: LangevinModel, lagged: Transitions, grid: StateGrid, state: Tensor) -> bool:
+    """Whether a model that was fitted from row to row leaves its states about as often at the lag as the data do."""
+    propagator = Propagator.of(model.dynamics.read(), grid)
+    gap = torch.tensor([lagged.gap], dtype=torch.float64, device=lagged.counts.device)
+    tables = lagged.hops(propagator.matrices(gap)[0], propagator.root_weight.square(), state)
+    counted, expected = (1.0 - table.diagonal() / table.sum(-1) for table in tables)
+    known = tables[0].sum(-1) > _SEEN * tables[0].sum()
+    return bool(((counted[known] / expected[known]).log().abs() < math.log(_SAME_HOPS)).all())
 
 
 def lagged_transitions(model: LangevinModel, observations: Observations, grid: StateGrid, lag: int) -> Transitions:

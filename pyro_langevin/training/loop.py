@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
 from tqdm import tqdm
 
-from pyro_langevin.grid_filter import Hops, Transitions, drawn_hops
+from pyro_langevin.grid_filter import Hops, StateGrid, Transitions, drawn_hops
 from pyro_langevin.guides import AmortisedGuide
 from pyro_langevin.model import LangevinModel
 from pyro_langevin.observations import Observations
@@ -24,7 +24,7 @@ from pyro_langevin.training.checkpoint import save_checkpoint
 from pyro_langevin.training.errors import TrainingError
 from pyro_langevin.training.evidence import EvidenceObjective
 from pyro_langevin.training.hop_calibration import calibrate_hopping
-from pyro_langevin.training.lag import choose_lag, lagged_transitions, state_of_cells
+from pyro_langevin.training.lag import choose_lag, hops_as_rows_tell, lagged_transitions, state_of_cells
 from pyro_langevin.training.phases import (
     Phase,
     bound,
@@ -55,6 +55,7 @@ class Progress:
         rate: Factor on the learning rate, lowered at every restart.
         restarts: Returns to the last good state.
         lag: Rows between the transitions that are counted; 0 where none are.
+        at_lag: Whether the lag alone decides what the dynamics are, because rows and lag contradict each other.
         settled: Whether what the phase starts from is settled: it must not be twice.
         loss: Loss per observed value at every step so far.
         phase_names: The phase of every step so far.
@@ -66,6 +67,7 @@ class Progress:
     rate: float = 1.0
     restarts: int = 0
     lag: int = 0
+    at_lag: bool = False
     settled: bool = False
     loss: list[float] = field(default_factory=list)
     phase_names: list[str] = field(default_factory=list)
@@ -111,6 +113,7 @@ class Trainer:
         self.evidence = EvidenceObjective.over(states, model, observations) if exact else None
         self.progress = Progress()
         self._transitions: Transitions | None = None
+        self._rows: Transitions | None = None
         self._cell_states: Tensor | None = None
         self._hops: Hops | None = None
         self._optimizer_state: dict[str, Any] | None = None
@@ -127,6 +130,7 @@ class Trainer:
             "progress": copy.deepcopy(self.progress.__dict__),
             "norms": copy.deepcopy(self._norms),
             "transitions": None if self._transitions is None else self._transitions.__dict__,
+            "rows": None if self._rows is None else self._rows.__dict__,
             "cell_states": self._cell_states,
             "hops": None if self._hops is None else self._hops.__dict__,
             "random": self._random,
@@ -140,8 +144,9 @@ class Trainer:
         self._optimizer_state = state["optimizer"]
         self.progress = Progress(**copy.deepcopy(state["progress"]))
         self._norms = copy.deepcopy(state["norms"])
-        counted = state["transitions"]
-        self._transitions = None if counted is None else Transitions(**counted)
+        lagged, rows = state["transitions"], state["rows"]
+        self._transitions = None if lagged is None else Transitions(**lagged)
+        self._rows = None if rows is None else Transitions(**rows)
         self._cell_states = state["cell_states"]
         self._hops = None if state["hops"] is None else Hops(**state["hops"])
         if random:
@@ -176,7 +181,7 @@ class Trainer:
             self.progress.step, self.progress.decay_from, self.progress.rate = 0, None, 1.0
             self.progress.settled = False
             self._optimizer_state, self._norms = None, []
-            self._transitions = self._hops = None
+            self._transitions = self._rows = self._hops = None
             self.save()
 
     def _needed(self, phase: Phase) -> bool:
@@ -196,9 +201,9 @@ class Trainer:
             assert grid is not None
             if self.progress.lag == 0:
                 return False
-            self._cell_states = state_of_cells(self.model, grid) if phase.name == "hops" else None
+            self._cell_states = state_of_cells(self.model, grid)
             if not inertial:
-                self._transitions = lagged_transitions(self.model, self.observations, grid, self.progress.lag)
+                self._count_transitions(phase, grid)
             elif self._cell_states is not None:
                 data = self.observations.with_equal_gaps()
                 self._hops = drawn_hops(self.model, data, grid, self._cell_states, self.progress.lag)
@@ -210,6 +215,17 @@ class Trainer:
             elif phase.name == "bound":
                 self.model.max_step = gap / _INNER_STEPS * (1 + 1e-6)
         return True
+
+    def _count_transitions(self, phase: Phase, grid: StateGrid) -> None:
+        """Transitions at the lag, and from row to row where these tell of the same process."""
+        self._transitions = lagged_transitions(self.model, self.observations, grid, self.progress.lag)
+        states = self._cell_states
+        if phase.name == "transitions" and states is not None:
+            self.progress.at_lag = not hops_as_rows_tell(self.model, self._transitions, grid, states)
+        if not self.progress.at_lag:
+            self._rows = lagged_transitions(self.model, self.observations, grid, 1)
+        elif phase.name == "transitions":
+            self._cell_states = None  # first all transitions count alike
 
     def _run_phase(self, phase: Phase, bar: tqdm[Any]) -> None:
         current_loss = self._objective(phase)
@@ -254,7 +270,9 @@ class Trainer:
         """What gives the loss of the current parameters, on a new batch of windows where the phase has batches."""
         if self._transitions is not None:
             assert self.evidence is not None
-            return partial(self.evidence.of_transitions, self.model, self._transitions, self._cell_states)
+            return partial(
+                self.evidence.of_transitions, self.model, self._transitions, self._rows, self._cell_states
+            )
         if self._hops is not None:
             assert self.evidence is not None
             return partial(self.evidence.of_hops, self.model, self._hops)
