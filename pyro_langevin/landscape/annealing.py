@@ -9,6 +9,7 @@ from scipy.optimize import brentq
 
 from pyro_langevin.landscape.importance import SampledOccupancy
 from pyro_langevin.landscape.minimum_bumps import MinimumBumps, bumps_at_minima
+from pyro_langevin.landscape.replicas import jackknife
 from pyro_langevin.landscape.states import Landscape
 from pyro_langevin.landscape.surface import Floats, LandscapeError, ReducedEnergy
 
@@ -89,8 +90,7 @@ def annealed_occupancy(landscape: Landscape, samples: int, generator: np.random.
     weight = drawn.weight[:, None]
     value = (weight * inside).sum(0)
     without = (value - weight * inside) / (1.0 - weight)
-    spread = (_REPLICAS - 1.0) * np.sqrt(((without - without.mean(0)) ** 2).mean(0) / (_REPLICAS - 1.0))
-    return SampledOccupancy(value, spread, drawn.effective_samples)
+    return SampledOccupancy(value, jackknife(without), drawn.effective_samples)
 
 
 def _next_rung(gap: Floats, left: float) -> float:

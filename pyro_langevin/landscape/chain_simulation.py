@@ -55,7 +55,7 @@ def chain_kinetics_simulated(
         step=step,
         occupancy=occupancy,
         timescale=_timescales(rate),
-        mfpt=_passage_times(rate),
+        mfpt=passage_times_of_rates(rate),
         rate=rate,
         dwell=dwells(rate),
         occupancy_error=_deviation(occupancies),
@@ -127,7 +127,7 @@ def _timescales(rate: Floats) -> Floats:
     return np.asarray(1.0 / np.maximum(values, 1e-300))
 
 
-def _passage_times(rate: Floats) -> Floats:
+def passage_times_of_rates(rate: Floats) -> Floats:
     """Mean first-passage times of the jump process, ``(n, n)``; infinite where never reached."""
     states = len(rate)
     generator = np.diag(rate.sum(-1)) - rate

@@ -23,8 +23,8 @@ class KramersRates:
     """Asymptotic rates over the lowest pass between every two adjacent states.
 
     Attributes:
-        rate: ``(n, n)``: zero where no pass joins two states, NaN where the formula is refused: a barrier below 3 kT, or a
-            pass that is no exact saddle.
+        rate: ``(n, n)``: zero where no pass joins two states, NaN where the formula is refused: a barrier below 3 kT,
+            or a pass that is no exact saddle.
     """
 
     rate: Floats
@@ -33,7 +33,8 @@ class KramersRates:
     def passage_times(self) -> Floats:
         """Mean first-passage times of the jump process with these rates, ``(n, n)``.
 
-        Of adjacent states only; NaN elsewhere, and where a refused rate has a part in the passage. Zero on the diagonal.
+        Of adjacent states only; NaN elsewhere, and where a refused rate has a part in the passage. Zero on the
+        diagonal.
         """
         states = len(self.rate)
         times = np.full((states, states), np.nan)
@@ -82,8 +83,11 @@ def inertial_kramers_rates(dynamics: UnderdampedDynamics, landscape: Landscape) 
 
     Langer's formula with the growth rate in phase space, right from moderate friction upwards. For one position also
     the factor of Mel'nikov and Meshkov (1986) by which weak friction, which restores the energy of a well too slowly,
-    depopulates the top of the barrier: it spans the turnover, to 15 % at 4 kT. With more positions the factor is
-    left out, and the rate at weak friction is too high. Refused below 3 kT.
+    depopulates the top of the barrier: it spans the turnover, within a fifth at 4 kT. With more positions the factor
+    is left out, and the rate at weak friction is too high. Refused below 3 kT.
+
+    The rate is that of settling in the other well. At weak friction a path that crosses flies on and often comes
+    back, so that the first passage of the other minimum comes earlier than one over the rate.
 
     Args:
         dynamics: In float64, on the CPU.

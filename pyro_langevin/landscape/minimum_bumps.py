@@ -63,15 +63,17 @@ class MinimumBumps:
 
 
 def bumps_at_minima(landscape: Landscape) -> MinimumBumps:
-    """Bumps half by the harmonic weights of the minima and half evenly: rare states get samples enough for their own
-    error."""
+    """Bumps with weights half harmonic and half even: rare states get samples enough for their own error."""
     hessian = landscape.surface.slope_and_curvature(landscape.minimum)[1]
     share = 0.5 * harmonic_occupancy(landscape) + 0.5 / landscape.n_states
-    return MinimumBumps(landscape.minimum, np.linalg.cholesky(hessian), share)
+    return MinimumBumps(landscape.minimum, np.asarray(np.linalg.cholesky(hessian), dtype=np.float64), share)
 
 
 def harmonic_occupancy(landscape: Landscape) -> Floats:
-    """Laplace's approximation of the occupancy, ``exp(-beta U) / sqrt(det H)`` at the minima, ``(n,)``; error unknown."""
+    """Laplace's approximation of the occupancy ``(n,)``, by ``exp(-beta U) / sqrt(det H)`` at the minima.
+
+    Its error is not known.
+    """
     hessian = landscape.surface.slope_and_curvature(landscape.minimum)[1]
     log_weight = -landscape.beta_energy - 0.5 * np.linalg.slogdet(hessian)[1]
     weight = np.exp(log_weight - log_weight.max())

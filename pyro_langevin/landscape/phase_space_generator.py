@@ -88,12 +88,12 @@ def make_phase_space_generator(
     count = max(_FEWEST_CELLS, int(np.ceil((high - low) / spacing)) + 1)
     width = (high - low) / (count - left - right)
     # a centre lies on each open end, with half a cell
-    centre = low + (np.arange(count) + 0.5 - left) * width
+    centre: Floats = np.asarray(low + (np.arange(count) + 0.5 - left) * width, dtype=np.float64)
     volume = np.full(count, width)
     volume[0] -= left * width
     volume[-1] -= right * width
     energy = surface(centre[:, None]) - lowest
-    face = surface(0.5 * (centre[1:] + centre[:-1])[:, None]) - lowest
+    face = surface(np.asarray(0.5 * (centre[1:] + centre[:-1])[:, None], dtype=np.float64)) - lowest
     share = np.sqrt(width * volume)
     below, above = 0.5 * (energy[:-1] - face), 0.5 * (energy[1:] - face)
     shape = (count - 1, count)
@@ -117,7 +117,8 @@ def make_phase_space_generator(
             rows, columns = np.repeat(place, len(place)), np.tile(place, len(place))
             matrix = csc_matrix(matrix - coo_matrix((rate.ravel(), (rows, columns)), shape=matrix.shape))
             entry[side, place] = rate[:, 0] * root[cell]
-    return PhaseSpaceGenerator(matrix, centre, root, entry, speed * np.exp(-0.5 * face) / np.sqrt(width))
+    through = np.asarray(speed * np.exp(-0.5 * face) / np.sqrt(width), dtype=np.float64)
+    return PhaseSpaceGenerator(matrix, centre, root, entry, through)
 
 
 def _half_range_speeds(orders: int) -> Floats:

@@ -62,9 +62,9 @@ def stationary_occupancy(
     """Occupancy of the states under the Boltzmann law, by two estimators and Laplace's approximation.
 
     Up to three dimensions ``integral`` (quadrature to 1e-8 on a line; above the sum over the grid, of the order of
-    5e-4, the cells along dividing lines) and ``sampled``: importance sampling from Student-t bumps at the minima. Above,
-    ``tempered`` (annealed from the bumps to the potential, its error from independent replicas) and ``importance``
-    (the bumps alone). Last ``laplace``: harmonic weights of the minima, whose error nobody knows.
+    5e-4, the cells along dividing lines) and ``sampled``: importance sampling from Student-t bumps at the minima.
+    Above, ``tempered`` (annealed from the bumps to the potential, its error from independent replicas) and
+    ``importance`` (the bumps alone). Last ``laplace``: harmonic weights of the minima, whose error nobody knows.
 
     Where the first two differ by more than their errors, the states do not hold all that matters, or more samples are
     needed.

@@ -79,7 +79,9 @@ def checked_lags(lags: ArrayLike) -> Floats:
     """
     times = np.atleast_1d(np.asarray(lags, dtype=np.float64))
     if times.ndim != 1 or not len(times) or not (np.isfinite(times) & (times > 0)).all():
-        raise LandscapeError(f"transition_probabilities: expected positive lags (lag,), got {np.asarray(lags).tolist()}")
+        raise LandscapeError(
+            f"transition_probabilities: expected positive lags (lag,), got {np.asarray(lags).tolist()}"
+        )
     return times
 
 
