@@ -67,11 +67,10 @@ def leave_future_out(
     pyro.set_rng_seed(seed)
     found = [_scores(one, observations, horizon, exact, particles) for one in result.members]
     log_density = np.where(scored, np.stack(found), np.nan)
+    with np.errstate(invalid="ignore"):  # NaN stays NaN
+        ensemble = np.logaddexp.reduce(log_density, axis=0) - np.log(len(found))
     return xr.Dataset(
-        {
-            "log_density": (("chain", "series", "time"), log_density),
-            "ensemble": (("series", "time"), np.logaddexp.reduce(log_density, axis=0) - np.log(len(found))),
-        },
+        {"log_density": (("chain", "series", "time"), log_density), "ensemble": (("series", "time"), ensemble)},
         coords={"chain": np.arange(len(found)), "series": observations.series_names},
         attrs={"horizon": horizon, "method": "grid" if exact else "particles"},
     )
