@@ -6,7 +6,9 @@ import pytest
 from draws import TWO, as_inference_data
 from figures import groups_of, rendered, texts
 
-from pyro_langevin.plots import plot_phase_portrait, plot_predictive
+from pyro_langevin.diagnostics.effective_samples import effective_samples
+from pyro_langevin.diagnostics.guide_quality import k_hat
+from pyro_langevin.plots import plot_guide_quality, plot_phase_portrait, plot_predictive
 
 
 @pytest.fixture(autouse=True)
@@ -68,9 +70,43 @@ def test_draws_count_only_where_the_data_were_seen():
 
 def test_without_predictive_draws_says_what_to_do():
     groups = groups_of(TWO)
-    del groups["posterior_predictive"]
-    with pytest.raises(ValueError, match="posterior_predictive"):
+    groups["prior_predictive"] = groups.pop("posterior_predictive")
+    with pytest.raises(ValueError, match="pyro_langevin.add_posterior_predictive"):
         plot_predictive(as_inference_data(groups))
+    assert len(rendered(plot_predictive, groups, prior=True)) == 2
+
+
+def test_series_stand_at_their_k_hat_and_effective_draws():
+    groups = groups_of(TWO, n_draws=40)
+    ratio = groups["sample_stats"]["log_p"]
+    ratio.values[1, :, 7] += 12.0 * np.random.default_rng(1).standard_normal(40)
+    ax = rendered(plot_guide_quality, groups)
+    idata = as_inference_data(groups)
+    shape, effective = k_hat(idata).values, effective_samples(idata)
+    marks = {line.get_label(): line.get_xydata() for line in ax.lines}
+    for chain, seed in enumerate((10, 11, 12)):
+        paths = effective["paths"].values[chain]
+        np.testing.assert_allclose(marks[f"seed {seed}"], np.column_stack([paths, np.maximum(shape[chain], -0.5)]))
+    pooled = np.column_stack([effective["pooled"].values[:, 0], effective["k_hat_pooled"].values[:, 0]])
+    np.testing.assert_allclose(marks["occupancy of A"], np.maximum(pooled, -0.5))
+    assert "s7" in texts(ax)
+    assert ax.get_ylim()[1] > shape[1, 7] > 0.7
+
+
+def test_exact_draws_have_nothing_to_correct():
+    groups = groups_of(TWO, n_draws=40)
+    groups["sample_stats"]["log_p"] = groups["sample_stats"]["log_q"] + 3.0
+    idata = as_inference_data(groups)
+    idata.attrs["drawn_from"] = "exact posterior"
+    ax = plot_guide_quality(idata)
+    assert "nothing to correct" in texts(ax)
+    points = np.concatenate([line.get_xydata() for line in ax.lines if line.get_label().startswith("seed")])
+    np.testing.assert_allclose(points, np.tile([40.0, -0.5], (len(points), 1)))
+    assert not any(line.get_label().startswith("occupancy") for line in ax.lines)
+
+
+def test_few_draws_say_so():
+    assert "25 draws" in texts(rendered(plot_guide_quality, groups_of(TWO)))
 
 
 def test_portrait_shows_positions_and_momenta_of_the_best_seed():

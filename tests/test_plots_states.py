@@ -8,6 +8,7 @@ from figures import groups_of, rendered, texts
 from matplotlib.colors import to_rgb
 
 from pyro_langevin.diagnostics import occupancy_variance, state_probability
+from pyro_langevin.diagnostics.correction import corrected_occupancy
 from pyro_langevin.plots import plot_occupancy, plot_occupancy_variance, plot_state_probability, plot_state_raster
 from pyro_langevin.plots.palette import PARTS, state_look
 
@@ -77,10 +78,27 @@ def test_other_estimates_of_the_same_law_stand_beside():
     for marker, name in (("x", "laplace"), ("+", "sampled")):
         drawn = np.concatenate([line.get_xdata() for line in ax.lines if line.get_marker() == marker])
         np.testing.assert_allclose(drawn, stationary.sel(estimator=name).mean("chain"))
-    # Draws of the exact posterior have no corrected figures; draws from before have one estimator only.
-    groups["occupancy"] = groups["occupancy"].drop_vars(["smoothed", "smoothed_error"]).isel(estimator=0, drop=True)
-    words = [text.get_text() for text in rendered(plot_occupancy, groups).get_legend().get_texts()]
-    assert not any("corrected" in word or "Laplace" in word for word in words)
+    # Draws from before have one estimator only.
+    groups["occupancy"] = groups["occupancy"].isel(estimator=0, drop=True)
+    assert not any("Laplace" in word for word in legend(rendered(plot_occupancy, groups)))
+
+
+def legend(ax):
+    return [text.get_text() for text in ax.get_legend().get_texts()]
+
+
+def test_corrected_figures_stand_under_those_of_the_guide():
+    groups = groups_of(TWO)
+    ax = rendered(plot_occupancy, groups)
+    table = corrected_occupancy(as_inference_data(groups))["mean"]
+    for marker, name in (("^", "weights"), ("v", "particles")):
+        drawn = np.concatenate([line.get_xdata() for line in ax.lines if line.get_marker() == marker])
+        np.testing.assert_allclose(drawn, table.sel(estimator=name))
+    groups["occupancy"] = groups["occupancy"].drop_vars(["smoothed", "smoothed_error"])
+    assert not any("particles" in word for word in legend(rendered(plot_occupancy, groups)))
+    idata = as_inference_data(groups)
+    idata.attrs["drawn_from"] = "exact posterior"
+    assert not any("corrected" in word for word in legend(plot_occupancy(idata)))
 
 
 def test_bars_add_up_to_the_variance():

@@ -5,6 +5,7 @@ from pyro_langevin.plots.chapman_kolmogorov import plot_chapman_kolmogorov
 from pyro_langevin.plots.committor import plot_committor
 from pyro_langevin.plots.data import plot_data
 from pyro_langevin.plots.dwell_survival import plot_dwell_survival
+from pyro_langevin.plots.guide_quality import plot_guide_quality
 from pyro_langevin.plots.landscape import plot_landscape
 from pyro_langevin.plots.loss import plot_loss
 from pyro_langevin.plots.mfpt import plot_mfpt
@@ -23,6 +24,7 @@ __all__ = [
     "plot_committor",
     "plot_data",
     "plot_dwell_survival",
+    "plot_guide_quality",
     "plot_landscape",
     "plot_loss",
     "plot_mfpt",

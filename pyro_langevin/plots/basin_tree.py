@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from matplotlib.axes import Axes
 
-from pyro_langevin.diagnostics import basin_tree
+from pyro_langevin.diagnostics.basin_tree import basin_tree
 from pyro_langevin.diagnostics.layout import Draws, state_labels
 from pyro_langevin.plots.canvas import axes_or_new, halo
 from pyro_langevin.plots.palette import INK, PAPER_EDGE, QUIET, state_look

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from pyro_langevin.diagnostics import chapman_kolmogorov
+from pyro_langevin.diagnostics.chapman_kolmogorov import chapman_kolmogorov
 from pyro_langevin.diagnostics.layout import Draws, state_labels
 from pyro_langevin.plots.canvas import grid_or_new, halo, quiet_frame, time_label
 from pyro_langevin.plots.palette import INK, state_look

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import numpy as np
+import xarray as xr
 from matplotlib.axes import Axes
+from matplotlib.ticker import LogLocator
 
-from pyro_langevin.diagnostics import effective_samples
+from pyro_langevin.diagnostics.effective_samples import effective_samples
 from pyro_langevin.diagnostics.guide_quality import k_hat
-from pyro_langevin.diagnostics.layout import Draws, attribute, group
+from pyro_langevin.diagnostics.layout import Draws, attribute, group, state_labels
 from pyro_langevin.plots.canvas import axes_or_new, halo, quiet_frame
-from pyro_langevin.plots.palette import INK, OUTSIDE, QUIET, seed_look
+from pyro_langevin.plots.palette import INK, OUTSIDE, PAPER_EDGE, QUIET, seed_look, state_look
 
 __all__ = ["plot_guide_quality"]
 
@@ -20,15 +22,19 @@ FLOOR = -0.5
 
 
 def plot_guide_quality(idata: Draws, *, ax: Axes | None = None) -> Axes:
-    """Pareto k-hat of the importance weights against effective draws, one mark for each series and seed.
+    """Pareto k-hat of the importance weights against effective draws: whole series, and what is asked of them.
 
-    On the grey ground (k-hat above .7) weights cannot correct the guide, between the lines (.5 to .7) only just. To the
-    right is good: many of the draws count. The worst series are named. Draws of the exact posterior have weights that
-    are all alike: they lie in the lower right corner.
+    Grey marks are series, one for each seed: how well weights would correct any function of the whole path. The worst
+    are named. Coloured marks are the states' occupancies over all series, one for each seed: it is these that
+    occupancy is judged by, and they may be sound where whole paths are not. On the grey ground (k-hat above .7)
+    weights cannot correct the guide, between the lines (.5 to .7) only just. To the right is good: many of the draws
+    count. Draws of the exact posterior have weights that are all alike: they lie at the lower right, and there is
+    nothing to correct.
     """
     ax = axes_or_new(ax, height=4.0)
     shape = k_hat(idata).transpose("chain", "series")
-    effective = effective_samples(idata)["paths"].transpose("chain", "series").values
+    table = effective_samples(idata)
+    effective = table["paths"].transpose("chain", "series").values
     k = shape.values
     draws = group(idata, "sample_stats", "log_p").sizes["draw"]
     seeds = attribute(idata, "seeds", list(range(len(k))))
@@ -40,7 +46,14 @@ def plot_guide_quality(idata: Draws, *, ax: Axes | None = None) -> Axes:
             effective[chain], drawn[chain], linestyle="none", marker=look.marker, markersize=size, color=look.colour,
             markerfacecolor="none", alpha=0.8, label=f"seed {seeds[chain]}",
         )
-    top = max(1.05, 1.08 * float(np.nanmax(drawn, initial=0.0)))
+    highest = [float(np.nanmax(drawn, initial=0.0))]
+    exact = attribute(idata, "drawn_from") == "exact posterior"
+    if exact:
+        ax.text(0.03, 0.05, "draws of the exact posterior: nothing to correct", transform=ax.transAxes, color=INK)
+    else:
+        _occupancies(ax, table, state_labels(idata))
+        highest.append(float(np.nanmax(table["k_hat_pooled"].values, initial=0.0)))
+    top = max(1.05, 1.08 * max(highest))
     ax.axhspan(0.7, top, color=OUTSIDE, linewidth=0.0, zorder=0)
     for level in (0.5, 0.7):
         ax.axhline(level, color=QUIET, linewidth=0.8, zorder=0)
@@ -58,9 +71,10 @@ def plot_guide_quality(idata: Draws, *, ax: Axes | None = None) -> Axes:
             )
     if not np.isfinite(k).any() and not np.isneginf(k).any():
         ax.text(0.5, 0.5, "k-hat needs 25 draws", transform=ax.transAxes, ha="center", color=INK)
-    ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=min(len(k), 5), frameon=False, fontsize="small")
+    ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=4, frameon=False, fontsize="small")
     ax.set_xscale("log")
-    ax.set_xlim(0.9, 1.15 * draws)
+    ax.set_xlim(max(0.9, 0.6 * float(np.nanmin(effective, initial=draws / 4))), 1.15 * draws)
+    ax.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
     ax.xaxis.set_major_formatter("{x:g}")
     ax.xaxis.set_minor_formatter("")
     ax.set_ylim(FLOOR - 0.1, top)
@@ -68,3 +82,18 @@ def plot_guide_quality(idata: Draws, *, ax: Axes | None = None) -> Axes:
     ax.set_xlabel(f"effective draws of {draws}")
     ax.set_ylabel("Pareto k-hat")
     return ax
+
+
+def _occupancies(ax: Axes, table: xr.Dataset, labels: list[str]) -> None:
+    """One mark for the occupancy of each state and seed."""
+    effective = table["pooled"].transpose("chain", "state").values
+    k = table["k_hat_pooled"].transpose("chain", "state").values
+    for state, label in enumerate(labels):
+        known = np.flatnonzero(~np.isnan(k[:, state]) & np.isfinite(effective[:, state]))
+        if len(known) == 0:
+            continue
+        look, drawn = state_look(state), np.maximum(k[known, state], FLOOR)
+        ax.plot(
+            effective[known, state], drawn, linestyle="none", marker=look.marker, markersize=9, color=look.colour,
+            markeredgecolor=PAPER_EDGE, zorder=4, label=f"occupancy of {label}",
+        )

@@ -8,9 +8,9 @@ import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 
-from pyro_langevin import diagnostics
-from pyro_langevin.diagnostics import occupancy
-from pyro_langevin.diagnostics.layout import Draws, group, state_labels, trusted_stationary
+from pyro_langevin.diagnostics.correction import corrected_occupancy
+from pyro_langevin.diagnostics.layout import Draws, attribute, group, state_labels, trusted_stationary
+from pyro_langevin.diagnostics.occupancy import occupancy
 from pyro_langevin.plots.canvas import axes_or_new, quiet_frame
 from pyro_langevin.plots.palette import INK, QUIET, state_look
 
@@ -69,10 +69,10 @@ def _rows(idata: Draws) -> Mapping[str, xr.Dataset]:
     table = occupancy(idata)
     rows = {"path": table.sel(estimator="path")}
     # Draws of the exact posterior need no correction, and have none.
-    if "smoothed" in group(idata, "occupancy") and hasattr(diagnostics, "corrected_occupancy"):
-        corrected = diagnostics.corrected_occupancy(idata)
+    if attribute(idata, "drawn_from", "guide") != "exact posterior" and "log_p" in group(idata, "sample_stats"):
+        corrected = corrected_occupancy(idata)
         for name in ("weights", "particles"):
-            if name in corrected["estimator"].values and bool(corrected["mean"].sel(estimator=name).notnull().any()):
+            if bool(corrected["mean"].sel(estimator=name).notnull().any()):
                 rows[name] = corrected.sel(estimator=name)
     return rows | {name: table.sel(estimator=name) for name in _LONG_RUN}
 

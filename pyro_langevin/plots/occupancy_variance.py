@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.axes import Axes
 
-from pyro_langevin.diagnostics import occupancy_variance
 from pyro_langevin.diagnostics.layout import Draws, state_labels
+from pyro_langevin.diagnostics.occupancy_variance import occupancy_variance
 from pyro_langevin.plots.canvas import axes_or_new, quiet_frame
 from pyro_langevin.plots.palette import INK, PARTS
 

@@ -19,17 +19,24 @@ BINS = 40
 LAGS = 50
 
 
-def plot_predictive(idata: Draws, *, ax: np.ndarray | None = None, channel: int | None = None) -> np.ndarray:
+def plot_predictive(
+    idata: Draws, *, ax: np.ndarray | None = None, channel: int | None = None, prior: bool = False
+) -> np.ndarray:
     """Histogram and autocorrelation of one channel of the data, against those of draws of the posterior predictive.
+
+    Draws of the posterior predictive are new measurements along the same paths: they check the emission. Those of the
+    prior predictive run along new paths of the learned dynamics: they check its occupancy and kinetics too.
 
     The data are the black line; the band holds 90 % of the draws, the thin lines are some of them. Autocorrelations are
     averages over the series about the channel's overall mean, by number of observations; they are right for even gaps
     and only a comparison otherwise.
 
     Args:
-        idata: the draws, with a group ``posterior_predictive`` that holds ``y`` (chain, draw, series, time, channel).
+        idata: the draws, with a group ``posterior_predictive`` (or ``prior_predictive``) that holds ``y`` (chain, draw,
+            series, time, channel).
         ax: two axes, for histogram and autocorrelation; a new figure without.
         channel: position of the channel; the one that tells the states apart best without.
+        prior: compare with new paths of the learned dynamics, from the group ``prior_predictive``.
 
     Returns:
         The two axes.
@@ -37,12 +44,13 @@ def plot_predictive(idata: Draws, *, ax: np.ndarray | None = None, channel: int 
     Raises:
         ValueError: there are no predictive draws, or not two axes.
     """
-    if "posterior_predictive" not in idata:
+    name = "prior_predictive" if prior else "posterior_predictive"
+    if name not in idata:
         raise ValueError(
-            "idata: expected a group 'posterior_predictive' with y (chain, draw, series, time, channel), came without; "
-            "draw data from the emission at the posterior paths and add them as that group"
+            f"idata: expected a group {name!r} with y (chain, draw, series, time, channel), came without; make it with "
+            f"pyro_langevin.add_{name}"
         )
-    drawn = group(idata, "posterior_predictive", "y")["y"]
+    drawn = group(idata, name, "y")["y"]
     channel = clearest_channel(idata) if channel is None else channel
     observed = group(idata, "observed_data", "y")["y"].transpose("series", "time", "channel")
     y = observed.values[..., channel].astype(float)

@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import LogLocator, MaxNLocator
 
-from pyro_langevin.diagnostics import implied_timescales
+from pyro_langevin.diagnostics.implied_timescales import implied_timescales
 from pyro_langevin.diagnostics.layout import Draws
 from pyro_langevin.plots.canvas import axes_or_new, quiet_frame, time_label
 from pyro_langevin.plots.palette import INK, OUTSIDE, QUIET
