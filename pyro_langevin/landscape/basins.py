@@ -19,12 +19,14 @@ from pyro_langevin.landscape.minima import (
 from pyro_langevin.landscape.passes import Pass, lowest_pass, merge_shallow, without_redundant
 from pyro_langevin.landscape.region import EnergyGrid, find_region, make_grid
 from pyro_langevin.landscape.saddles import passes_1d, passes_on_grid
+from pyro_langevin.landscape.search import search
 from pyro_langevin.landscape.states import Landscape
-from pyro_langevin.landscape.strings import passes_by_strings
+from pyro_langevin.landscape.strings import neighbouring_pairs, passes_by_strings
 from pyro_langevin.landscape.surface import Floats, Integers, LandscapeError, ReducedEnergy, as_points
 from pyro_langevin.potentials.base import Potential
 
 _WINDOW = 15.0  # kT above the lowest minimum up to which minima are states
+_ABOVE_WINDOW = 5.0  # kT more up to which minima are sought: ways between states may lead over them
 _HEIGHT = {1: 36.0, 2: 20.0, 3: 18.0}  # kT up to which the grid reaches: e^-36 is below float64's resolution
 _CELLS_PER_WIDTH = 6.0  # grid cells in the standard deviation of the narrowest well
 _CELLS = {1: (20_001, 20_001), 2: (160, 320), 3: (48, 60)}  # least and most cells a dimension
@@ -68,7 +70,7 @@ def find_landscape(
         return _line(surface, points, merge_below, beyond_starts)
     if surface.dim <= 3:
         return _plane_or_space(surface, points, merge_below)
-    return _high_dimension(surface, points, merge_below)
+    return _high_dimension(surface, points, merge_below, beyond_starts)
 
 
 def _line(surface: ReducedEnergy, starts: Floats, merge_below: float, beyond_starts: bool) -> Landscape:
@@ -112,14 +114,19 @@ def _plane_or_space(surface: ReducedEnergy, starts: Floats, merge_below: float) 
     return replace(landscape, grid=_with_basins(grid, landscape, owner[grid.basin]))
 
 
-def _high_dimension(surface: ReducedEnergy, starts: Floats, merge_below: float) -> Landscape:
+def _high_dimension(surface: ReducedEnergy, starts: Floats, merge_below: float, beyond_starts: bool) -> Landscape:
     extent = float(np.ptp(starts, axis=0).max()) or 1.0
     minima = minima_from_starts(surface, starts, radius=0.1 * extent)
     if not len(minima):
         raise LandscapeError(
             "landscape: no descent from the starts met a minimum; the potential may not confine"
         )
-    minima, passes = passes_by_strings(surface, minima)
+    # half the median width of the wells, across their softest mode
+    radius = 0.5 / float(np.sqrt(np.median(np.linalg.eigvalsh(surface.slope_and_curvature(minima)[1])[:, 0])))
+    saddles = np.empty((0, surface.dim))
+    if beyond_starts:
+        minima, saddles = search(surface, minima, height=_WINDOW + _ABOVE_WINDOW, radius=radius)
+    minima, passes = passes_by_strings(surface, minima, saddles, neighbouring_pairs(minima), radius=radius)
     landscape, owner = _merged(surface, minima, passes, merge_below, None)
     return replace(landscape, flow=FlowBasins(surface, minima, owner))
 

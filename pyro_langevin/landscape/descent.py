@@ -62,21 +62,58 @@ def descend(surface: ReducedEnergy, starts: Floats, *, radius: float, iterations
     return points
 
 
-def climb(surface: ReducedEnergy, starts: Floats, *, radius: float, iterations: int = 100) -> Floats:
-    """Stationary points ``(n, d)`` reached uphill along the lowest mode and downhill along all others."""
+def climb(
+    surface: ReducedEnergy,
+    starts: Floats,
+    *,
+    radius: float,
+    iterations: int = 100,
+    along: Floats | None = None,
+    ceiling: float = np.inf,
+) -> Floats:
+    """Stationary points ``(n, d)`` reached uphill along one mode and downhill along all others.
+
+    Args:
+        surface: Reduced energy.
+        starts: ``(n, d)``.
+        radius: Longest step.
+        iterations: Most steps.
+        along: Directions ``(n, d)`` of the modes to climb; by default always the lowest mode.
+        ceiling: Energy above which a climb is given up.
+    """
     points = starts.copy()
+    active = np.arange(len(points))
+    followed = None if along is None else along.copy()
     for _ in range(iterations):
-        gradient, hessian = surface.slope_and_curvature(points)
+        gradient, hessian = surface.slope_and_curvature(points[active])
         values, vectors = np.linalg.eigh(hessian)
+        row, mode = np.arange(len(active)), np.zeros(len(active), dtype=np.int64)
+        if followed is not None:
+            overlap = np.abs(np.einsum("nij,ni->nj", vectors, followed[active]))
+            # once the energy curves downwards the lowest mode leads to the saddle
+            mode = np.where(values[:, 0] < 0, 0, overlap.argmax(-1))
+            followed[active] = vectors[row, :, mode]
         slope = np.einsum("nij,ni->nj", vectors, gradient)
         sizes = np.maximum(np.abs(values), 1e-12)
-        sizes[:, 0] *= -1.0
+        sizes[row, mode] *= -1.0
         step = -np.einsum("nij,nj->ni", vectors, slope / sizes)
         length = np.linalg.norm(step, axis=-1, keepdims=True)
-        points = points + step * np.minimum(1.0, radius / np.maximum(length, 1e-300))
-        if (length < 1e-11).all():
+        points[active] += step * np.minimum(1.0, radius / np.maximum(length, 1e-300))
+        going = length[:, 0] >= 1e-11
+        if np.isfinite(ceiling):
+            going &= surface(points[active]) < ceiling
+        active = active[going]
+        if not len(active):
             break
     return points
+
+
+def beside(surface: ReducedEnergy, saddles: Floats, distance: float) -> Floats:
+    """Points on either side of saddles ``(n, d)`` along their downward mode, ``(2 n, d)``: first one side of all."""
+    if not len(saddles):
+        return saddles
+    mode = np.linalg.eigh(surface.slope_and_curvature(saddles)[1])[1][:, :, 0]
+    return np.concatenate([saddles - distance * mode, saddles + distance * mode])
 
 
 def is_stationary(surface: ReducedEnergy, points: Floats, *, index: int) -> NDArray[np.bool_]:

@@ -6,7 +6,7 @@ import numpy as np
 from scipy.ndimage import distance_transform_edt
 
 from pyro_langevin.landscape.descent import flow_by_arc_length, implicit_step
-from pyro_langevin.landscape.flow_basins import inward_reach
+from pyro_langevin.landscape.trapping import inward_reach
 from pyro_langevin.landscape.region import EnergyGrid
 from pyro_langevin.landscape.surface import Floats, Integers, ReducedEnergy
 

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 
-from pyro_langevin.landscape.descent import climb, descend, is_stationary
+from pyro_langevin.landscape.descent import beside, climb, descend, is_stationary
+from pyro_langevin.landscape.gradient_flow import GradientFlow
 from pyro_langevin.landscape.passes import Pass
 from pyro_langevin.landscape.region import EnergyGrid
-from pyro_langevin.landscape.surface import Floats, ReducedEnergy
+from pyro_langevin.landscape.surface import Floats, Integers, ReducedEnergy
+
+_ASIDE = 0.05  # of the radius: where the flow from a saddle starts, and how near a minimum it ends
+_SAME = 1e-2  # of the radius: minima nearer than this are one
+_MOST_STEPS = 400
 
 
 def passes_1d(surface: ReducedEnergy, maxima: Floats) -> list[Pass]:
@@ -68,12 +73,40 @@ def refine_saddles(
     return right, saddles
 
 
-def joined_minima(surface: ReducedEnergy, saddles: Floats, minima: Floats, *, radius: float) -> np.ndarray:
-    """Minima reached from either side of each saddle, ``(n, 2)``; -1 for one that is not in the list."""
-    _, hessian = surface.slope_and_curvature(saddles)
-    mode = np.linalg.eigh(hessian)[1][:, :, 0]
-    sides = np.concatenate([saddles - 0.3 * radius * mode, saddles + 0.3 * radius * mode])
-    ends = descend(surface, sides, radius=radius)
+def joined_minima(surface: ReducedEnergy, saddles: Floats, minima: Floats, *, radius: float) -> Integers:
+    """Minima that the flow reaches from either side of each saddle, ``(n, 2)``; -1 for one not in the list."""
+    return _in_list(_feet(surface, saddles, minima, radius), minima, radius).reshape(2, -1).T
+
+
+def feet_of(
+    surface: ReducedEnergy, saddles: Floats, minima: Floats, *, radius: float
+) -> tuple[Floats, Integers]:
+    """Minima with those added that the flow reaches from the saddles, and the two that each joins, ``(n, 2)``."""
+    feet = _feet(surface, saddles, minima, radius)
+    known = list(minima)
+    for foot in feet[is_stationary(surface, feet, index=0)]:
+        if min(float(np.linalg.norm(foot - other)) for other in known) > _SAME * radius:
+            known.append(foot)
+    every = np.array(known)
+    return every, _in_list(feet, every, radius).reshape(2, -1).T
+
+
+def _feet(surface: ReducedEnergy, saddles: Floats, minima: Floats, radius: float) -> Floats:
+    """Where the flow ends on one side of each saddle, then on the other, ``(2 n, d)``."""
+    position = beside(surface, saddles, _ASIDE * radius)
+    flow = GradientFlow(surface, position, tolerance=1e-2 * radius)
+    moving = np.arange(len(position))
+    for _ in range(_MOST_STEPS):
+        flow.advance()
+        position[moving] = flow.position
+        far = np.linalg.norm(flow.position[:, None] - minima, axis=-1).min(-1) > _ASIDE * radius
+        moving = moving[far]
+        if not len(moving):
+            break
+        flow.keep(far)
+    return descend(surface, position, radius=_ASIDE * radius)
+
+
+def _in_list(ends: Floats, minima: Floats, radius: float) -> Integers:
     distance = np.linalg.norm(ends[:, None] - minima, axis=-1)
-    nearest = np.where(distance.min(-1) < radius, distance.argmin(-1), -1)
-    return nearest.reshape(2, -1).T
+    return np.where(distance.min(-1) < _SAME * radius, distance.argmin(-1), -1)
