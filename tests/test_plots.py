@@ -199,11 +199,16 @@ def test_loss_has_a_line_for_each_seed():
     assert drawn(plot_loss, groups).get_ylabel() == "loss per observation"
 
 
+def lightness(colour):
+    """CIE L*, 0 to 100."""
+    linear = [((part + 0.055) / 1.055) ** 2.4 if part > 0.04045 else part / 12.92 for part in to_rgb(colour)]
+    return 116.0 * float(np.array([0.2126, 0.7152, 0.0722]) @ linear) ** (1 / 3) - 16.0
+
+
 def test_states_are_told_apart_in_colour_line_and_grey():
     looks = [state_look(i) for i in range(12)]
     assert len({(look.colour, look.line) for look in looks}) == 12
     assert len({look.marker for look in looks[:6]}) == len({str(look.line) for look in looks[:6]}) == 6
-    weights = np.array([0.2126, 0.7152, 0.0722])
-    light = [float(np.array(to_rgb(look.colour)) @ weights) for look in looks[:6]]
-    assert min(abs(np.diff(light))) > 0.1
+    light = np.sort([lightness(look.colour) for look in looks[:6]])
+    assert min(np.diff(light)) > 7.0
     assert seed_look(0) != seed_look(3)

@@ -1,8 +1,8 @@
 """Colours, line styles and markers of states and seeds: one look for every figure.
 
-The colours are Okabe and Ito's (2008), told apart with every kind of colour vision. They are ordered so
-that neighbours differ in lightness, and each comes with a line style, a marker and a hatching of its own, so that
-figures work in grey.
+The first three colours are Okabe and Ito's (2008), told apart with every kind of colour vision. Theirs differ little in
+lightness beyond three, so the others are theirs made lighter or darker: all six are at least seven steps of CIE
+lightness apart. Each comes with a line style, a marker and a hatching of its own, so that figures work in grey.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ OUTSIDE = "#e4e4e4"
 SURFACE = "cividis"
 """Colour map of a potential: perceptually uniform, monotone in lightness."""
 
-_COLOURS = ("#0072b2", "#e69f00", "#009e73", "#56b4e9", "#d55e00", "#cc79a7")
+_COLOURS = ("#0072b2", "#e69f00", "#009e73", "#86cdf6", "#9c3500", "#5a1846")
 _LINES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (8, 2)))
 _MARKERS = ("o", "s", "^", "D", "v", "P")
 _HATCHES = ("", "//", "..", "\\\\", "xx", "--")
