@@ -91,8 +91,9 @@ def barriers(idata: Draws) -> xr.Dataset:
     """Height of the barrier from each state to each other, in kT: mean over the chains.
 
     A passage time goes as the exponential of the barrier, so the standard deviation of ``log mfpt`` that
-    the length of the record leaves open is, in kT, one of the barrier too; its variance is added to that
-    over the chains.
+    the length of the record leaves open is, in kT, one of the barrier too. How a rate is made up of a barrier and a
+    diffusion the data tell as well as ``states.beta_barrier_sd`` says, where the fit could say so. The larger of the
+    two enters, and its variance is added to that over the chains.
 
     Returns:
         ``mean``, ``sd``, ``hdi_low``, ``hdi_high`` (state_from, state_to); NaN on the diagonal.
@@ -102,8 +103,12 @@ def barriers(idata: Draws) -> xr.Dataset:
     )
     mean, spread = _moments_over_chains(heights.values)
     np.fill_diagonal(mean, np.nan)
-    record = mfpt(idata)["log_sd"].sel(estimator="paths").values
-    sd = np.where(np.isnan(mean), np.nan, np.hypot(spread, np.nan_to_num(record)))
+    record = np.nan_to_num(mfpt(idata)["log_sd"].sel(estimator="paths").values)
+    states = group(idata, "states")
+    if "beta_barrier_sd" in states:
+        told = states["beta_barrier_sd"].transpose("chain", "state_from", "state_to").values
+        record = np.maximum(record, np.nan_to_num(_moments_over_chains(told)[0]))
+    sd = np.where(np.isnan(mean), np.nan, np.hypot(spread, record))
     low, high = normal_interval(mean, sd)
     dims = ("state_from", "state_to")
     labels = state_labels(idata)

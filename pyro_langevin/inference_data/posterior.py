@@ -13,22 +13,22 @@ import xarray as xr
 
 from pyro_langevin.diagnostics.states import align_states, relabel, relabel_path
 from pyro_langevin.inference_data.assemble import assemble
+from pyro_langevin.inference_data.barrier_deviation import barrier_deviation
 from pyro_langevin.inference_data.draws import PathDraws, draw_exactly, draw_paths, sample_states
-from pyro_langevin.inference_data.groups import (
-    data_groups,
-    kinetics_group,
-    landscape_group,
-    occupancy_group,
-    posterior_group,
-    states_group,
-)
-from pyro_langevin.landscape import find_landscape
+from pyro_langevin.inference_data.groups import data_groups, posterior_group
+from pyro_langevin.inference_data.kinetics_group import kinetics_group, learned_kinetics
+from pyro_langevin.inference_data.landscape_groups import landscape_group, occupancy_group, states_group
+from pyro_langevin.inference_data.particles import particle_evidence, particle_occupancy
+from pyro_langevin.landscape import Landscape, find_landscape
 from pyro_langevin.observations import Observations
+from pyro_langevin.particle_filter import smooth_by_particles
 from pyro_langevin.training import FitResult, FittedMember
 from pyro_langevin.training.phases import can_be_exact
 
 _STARTS = 20_000
 _NUMBERS = 20_000_000  # states on the fine grid that default draws may cost
+_PARTICLE_STEPS = 60_000_000  # steps of particles that the correction of a guide's draws may cost
+_PARTICLES, _FEWEST, _RUNS = 200, 40, 4
 _OWN_STATES = ("states", "occupancy", "kinetics")
 
 
@@ -98,6 +98,7 @@ def posterior(
         "warnings": json.dumps(warnings),
         "model_fitted_by": "evidence" if "evidence" in result.members[0].phase else "bound",
         "drawn_from": "exact posterior" if exact else "guide",
+        "fitted_at_lag": json.dumps([member.seed for member in result.members if member.at_lag]),
         "seeds": json.dumps([member.seed for member in result.members]),
         "versions": json.dumps({p: version(p) for p in ("pyro-langevin", "pyro-ppl", "torch", "arviz")}),
     }
@@ -123,19 +124,42 @@ def _groups_of(
         paths = draw_exactly(member, drawn, member.grid, landscape, draws)
     else:
         paths = draw_paths(member, observations, landscape, draws)
-    kinetics, warnings = kinetics_group(member, observations, landscape, paths)
+    learned = learned_kinetics(member, observations, landscape)
+    chain = None if learned.chain is None else learned.chain.occupancy
     groups = {
         "posterior": posterior_group(member.model, paths),
-        "states": states_group(member, landscape),
-        "occupancy": occupancy_group(paths, observations, landscape),
-        "kinetics": kinetics,
+        "states": states_group(member.model, landscape, _barrier_sd(member, drawn, landscape)),
+        "occupancy": occupancy_group(paths, observations, landscape, chain),
+        "kinetics": kinetics_group(learned, member, observations, landscape, paths),
         "state_path": xr.Dataset(
             {"state": (("draw", "series", "time"), paths.state), "visit": (("draw", "series", "time"), paths.visit)}
         ),
-        "landscape": landscape_group(member, landscape, starts),
+        "landscape": landscape_group(member.model, landscape, starts),
         "sample_stats": _statistics(member, paths),
     }
-    return groups, warnings
+    if member.grid is None:
+        _correct(groups, member, observations, landscape)
+    return groups, [f"seed {member.seed}: {warning}" for warning in learned.warnings]
+
+
+def _barrier_sd(member: FittedMember, observations: Observations, landscape: Landscape) -> np.ndarray | None:
+    """How well the data tell the barriers, where the exact evidence says so."""
+    if member.grid is None or member.model.has_momenta or landscape.n_states < 2:
+        return None
+    return barrier_deviation(member.model, observations, member.grid, landscape)
+
+
+def _correct(
+    groups: dict[str, xr.Dataset], member: FittedMember, observations: Observations, landscape: Landscape
+) -> None:
+    """Add what particles say of occupancy and evidence to a guide's draws, unless there are too many data."""
+    steps = observations.n_series * member.model.grid(observations).n_points
+    particles = min(_PARTICLES, _PARTICLE_STEPS // (_RUNS * steps))
+    if particles < _FEWEST:
+        return
+    smoothed = smooth_by_particles(member.guide, observations, particles=particles, runs=_RUNS)
+    groups["occupancy"] = groups["occupancy"].merge(particle_occupancy(smoothed, observations, landscape))
+    groups["sample_stats"] = groups["sample_stats"].merge(particle_evidence(smoothed))
 
 
 def _statistics(member: FittedMember, paths: PathDraws) -> xr.Dataset:
