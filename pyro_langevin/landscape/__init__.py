@@ -8,6 +8,7 @@ from pyro_langevin.landscape.chain import chain_kinetics
 from pyro_langevin.landscape.chain_result import ChainKinetics
 from pyro_langevin.landscape.committors import GridCommittors, LineCommittors, committors, inertial_committors
 from pyro_langevin.landscape.cores import TransitionCounts, count_transitions, last_visited
+from pyro_langevin.landscape.energy_path import EnergyPath, minimum_energy_path
 from pyro_langevin.landscape.inertia import inertial_kinetics
 from pyro_langevin.landscape.kinetics import Kinetics, continuous_kinetics
 from pyro_langevin.landscape.kramers import KramersRates, inertial_kramers_rates, kramers_rates
@@ -34,6 +35,7 @@ __all__ = [
     "GridCommittors",
     "ChainKinetics",
     "EnergyGrid",
+    "EnergyPath",
     "Kinetics",
     "Landscape",
     "LandscapeError",
@@ -45,5 +47,6 @@ __all__ = [
     "find_landscape",
     "inertial_kinetics",
     "last_visited",
+    "minimum_energy_path",
     "stationary_occupancy",
 ]

@@ -16,7 +16,7 @@ from pyro_langevin.landscape.minima import (
     stationary_points_1d,
     thinned,
 )
-from pyro_langevin.landscape.passes import Pass, lowest_pass, merge_shallow, without_redundant
+from pyro_langevin.landscape.passes import Pass, PassNetwork, lowest_pass, merge_shallow, without_redundant
 from pyro_langevin.landscape.region import EnergyGrid, find_region, make_grid
 from pyro_langevin.landscape.saddles import passes_1d, passes_on_grid
 from pyro_langevin.landscape.search import search
@@ -148,6 +148,7 @@ def _merged(
     state = {int(k): n for n, k in enumerate(chosen)}
     left = [replace(item, joins=(state[item.joins[0]], state[item.joins[1]])) for item in left]
     left.sort(key=lambda item: (min(item.joins), max(item.joins)))
+    state_of = np.array([state[int(k)] for k in owner], dtype=np.int64)
     lowest = energies[chosen].min()
     height = lowest_pass(energies[chosen], left)
     barrier = height - energies[chosen][:, None]
@@ -164,6 +165,7 @@ def _merged(
             core_edge=None,
             grid=grid,
             surface=surface,
+            network=PassNetwork(minima, passes, state_of, [int(k) for k in chosen]),
         ),
-        np.array([state[int(k)] for k in owner], dtype=np.int64),
+        state_of,
     )

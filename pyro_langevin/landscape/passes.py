@@ -28,6 +28,48 @@ class Pass:
     exact: bool
 
 
+@dataclass(frozen=True, eq=False)
+class PassNetwork:
+    """All minima and the passes between them, before shallow basins were merged.
+
+    Attributes:
+        minima: ``(n, dim)``.
+        passes: Passes between them.
+        owner: State of each minimum, ``(n,)``.
+        of_state: The minimum that is each state's lowest, ``(states,)``.
+    """
+
+    minima: Floats
+    passes: list[Pass]
+    owner: Integers
+    of_state: list[int]
+
+
+def lowest_route(network: PassNetwork, start: int, end: int) -> list[Pass]:
+    """Passes in order from minimum ``start`` to minimum ``end`` by the lowest way, empty if there is none.
+
+    The way along the minimum spanning tree: its highest pass is as low as possible, and so is each part of it.
+    """
+    tree: dict[int, list[Pass]] = {k: [] for k in range(len(network.minima))}
+    group = list(range(len(network.minima)))
+    for item in sorted(network.passes, key=lambda item: item.energy):
+        i, j = item.joins
+        if group[i] != group[j]:
+            tree[i].append(item)
+            tree[j].append(item)
+            group = [group[i] if g == group[j] else g for g in group]
+    ways: dict[int, list[Pass]] = {start: []}
+    open_ = [start]
+    while open_:
+        here = open_.pop()
+        for item in tree[here]:
+            there = item.joins[0] if item.joins[1] == here else item.joins[1]
+            if there not in ways:
+                ways[there] = [*ways[here], item]
+                open_.append(there)
+    return ways.get(end, [])
+
+
 def lowest_pass(energies: Floats, passes: list[Pass]) -> Floats:
     """Energy of the highest point of the best path between every two basins, ``(n, n)``.
 

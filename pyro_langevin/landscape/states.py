@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike
 from scipy.ndimage import map_coordinates
 
 from pyro_langevin.landscape.flow_basins import FlowBasins
+from pyro_langevin.landscape.passes import PassNetwork
 from pyro_langevin.landscape.region import EnergyGrid
 from pyro_langevin.landscape.surface import Floats, Integers, ReducedEnergy, as_points
 
@@ -33,6 +34,7 @@ class Landscape:
         core_depth: Height in kT above its minimum up to which a state's core reaches, ``(n,)``.
         core_edge: In one dimension the two ends of each core, ``(n, 2)``, infinite on the outside; else None.
         grid: Energies and basins on a grid for one to three dimensions; else None.
+        network: All minima and passes before shallow basins were merged.
     """
 
     minimum: Floats
@@ -46,6 +48,7 @@ class Landscape:
     core_edge: Floats | None
     grid: EnergyGrid | None = field(repr=False)
     surface: ReducedEnergy = field(repr=False)
+    network: PassNetwork = field(repr=False)
     flow: FlowBasins | None = field(repr=False, default=None)
 
     @property
