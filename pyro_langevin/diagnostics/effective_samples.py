@@ -22,13 +22,15 @@ class WeightedOccupancy:
         weight: ``(chain, series, draw)``, sum to one over the draws.
         mean: ``(chain, series, state)``, NaN where a chain lacks the state.
         variance: Posterior variance of the occupancy, same shape.
+        second_moment: Mean square deviation from the guide's mean, same shape.
         error_variance: Monte Carlo variance of the mean, same shape.
-        k_hat: Of the weights times the occupancy's deviation from its mean, same shape.
+        k_hat: Of the weights times the occupancy's deviation from the guide's mean, same shape.
     """
 
     weight: np.ndarray
     mean: np.ndarray
     variance: np.ndarray
+    second_moment: np.ndarray
     error_variance: np.ndarray
     k_hat: np.ndarray
 
@@ -39,19 +41,19 @@ def effective_samples(idata: Draws) -> xr.Dataset:
     Returns:
         ``paths`` (chain, series): ``1 / sum w^2``, for functions that any part of the path enters. ``occupancy``
         (chain, series, state): draws of the exact posterior that would give the series' occupancy as well,
-        ``sum w (h - mean)^2 / sum w^2 (h - mean)^2``; all draws where all have the same occupancy. ``pooled`` (chain,
-        state): the same for the occupancy over all series, in proportion to their durations: series are independent,
-        each with weights of its own. ``k_hat_occupancy`` (chain, series, state) and ``k_hat_pooled`` (chain, state):
-        Pareto shape of the tails of ``w (h - mean)``, the larger of both sides (Vehtari et al. 2024, section 2.2); of
-        the pooled one the mean over series by their share in its variance. Long paths have uneven weights however
-        good the guide: it is by these that a figure is judged.
+        ``sum w d^2 / sum w^2 d^2`` with ``d`` its deviation from the guide's own mean; all draws where all have the
+        same occupancy. ``pooled`` (chain, state): the same for the occupancy over all series, in proportion to their
+        durations: series are independent, each with weights of its own. ``k_hat_occupancy`` (chain, series, state)
+        and ``k_hat_pooled`` (chain, state): Pareto shape of the tails of ``w d``, the larger of both sides (Vehtari
+        et al. 2024); of the pooled one the mean over series by their share in its variance. Long paths have uneven
+        weights however good the guide: it is by these that a figure is judged.
     """
     table = weighted_occupancy(idata)
     draws = table.weight.shape[-1]
     share = _shares(idata)
-    series = _effective(table.variance, table.error_variance, draws)
-    pooled = _effective(_summed(share, table.variance), _summed(share, table.error_variance), draws)
-    part = share[:, None] * table.variance
+    series = _effective(table.second_moment, table.error_variance, draws)
+    pooled = _effective(_summed(share, table.second_moment), _summed(share, table.error_variance), draws)
+    part = share[:, None] * table.second_moment
     total = part.sum(1, keepdims=True)
     by_variance = np.divide(part, total, out=np.full_like(part, 1.0 / part.shape[1]), where=total > 0.0)
     # a series that all draws agree on has no tail: minus infinity times nothing
@@ -78,27 +80,27 @@ def weighted_occupancy(idata: Draws) -> WeightedOccupancy:
     path = group(idata, "occupancy", "path")["path"].transpose("chain", "series", "draw", "state").values
     weight = np.apply_along_axis(smoothed_weights, -1, log_weight)
     mean = np.einsum("csd,csdk->csk", weight, path)
-    deviation = path - mean[:, :, None]
+    # from the guide's own mean: a single draw with all the weight would deviate nowhere from the weighted one
+    deviation = path - path.mean(2, keepdims=True)
     shape = np.full(mean.shape, np.nan)
     for place in np.ndindex(*mean.shape):
         chain, series, state = place
         if np.isfinite(mean[place]):
             shape[place] = _both_tails(log_weight[chain, series], deviation[chain, series, :, state])
+    second = np.einsum("csd,csdk->csk", weight, deviation**2)
+    variance = np.maximum(second - (mean - path.mean(2)) ** 2, 0.0)
     return WeightedOccupancy(
-        weight,
-        mean,
-        np.einsum("csd,csdk->csk", weight, deviation**2),
-        np.einsum("csd,csdk->csk", weight**2, deviation**2),
-        shape,
+        weight, mean, variance, second, np.einsum("csd,csdk->csk", weight**2, deviation**2), shape
     )
 
 
 def _both_tails(log_weight: np.ndarray, deviation: np.ndarray) -> float:
     """The larger k-hat of the two tails of weights times a deviation; minus infinity where there is no deviation."""
-    if np.abs(deviation).max() < 1e-9:
+    sides = [np.maximum(side, 0.0) for side in (deviation, -deviation)]
+    if max(side.max() for side in sides) < 1e-9:
         return float("-inf")
     with np.errstate(divide="ignore"):
-        tails = [log_weight + np.log(np.maximum(side, 0.0)) for side in (deviation, -deviation)]
+        tails = [log_weight + np.log(side) for side in sides]
     return max(tail_shape(tail) for tail in tails)
 
 

@@ -69,25 +69,3 @@ class Problem:
         mask = mask & (number >= 0).unsqueeze(-1)
         position = z[..., : self.model.dynamics.position_dim]
         return self.model.emission.log_likelihood(position, values, mask).double()
-
-    def guide_paths(self, paths: int) -> tuple[Tensor, Tensor]:
-        """States at the observations ``(n_obs, path, series, dim)``; what each gains after the one before it.
-
-        The gains are log weights, in nats; those of a path sum to its log weight.
-        """
-        z, gained = self.proposal.first(torch.Size([paths, 1]))
-        shape = (self.observations.n_times, *z.shape[:1], *z.shape[2:])
-        states, gains = z.new_zeros(shape), torch.zeros(shape[:-1], dtype=torch.double, device=z.device)
-        gained = gained.double()
-        for point in range(self.n_points):
-            if point > 0:
-                z, log_ratio = self.steps[point - 1](z)
-                gained = gained + log_ratio
-            if self.is_observed(point):
-                gained = gained + self.log_likelihood(point, z)
-                here = torch.nonzero(self.number[point] >= 0).squeeze(-1)
-                number = self.number[point, here]
-                states[number, :, here] = z[:, 0, here].movedim(1, 0)
-                gains[number, :, here] = gained[:, 0, here].mT
-                gained[..., here] = 0.0
-        return states, gains

@@ -11,7 +11,6 @@ from pyro_langevin.guides import AmortisedGuide
 from pyro_langevin.observations import Observations
 from pyro_langevin.particle_filter.backward import draw_backward
 from pyro_langevin.particle_filter.forward import run_forward
-from pyro_langevin.particle_filter.lookahead import Lookahead
 from pyro_langevin.particle_filter.problem import Problem
 from pyro_langevin.particle_filter.widening import best_widening
 
@@ -70,16 +69,16 @@ def smooth_by_particles(
     particles: int = 200,
     runs: int = 4,
     draws: int = 50,
-    lookahead: bool = True,
     seed: int | None = None,
 ) -> ParticleSmoothing:
     """Posterior paths and log evidence of a guide's model, corrected for what the guide gets wrong.
 
-    A particle filter moves particles by the guide's own steps, weights them by ``prior step * emission / guide
-    step`` and resamples them where the weights become uneven; trajectories are then drawn backward. Monte Carlo,
-    of the path *as discretised*: consistent as the particles grow in number, whatever the guide; their error is
-    measured between independent runs. Over long records, where importance weights of whole paths fail, its error
-    grows with the record's length in proportion, not exponentially.
+    A particle filter moves particles by the guide's own steps (widened, where the guide is found too narrow), weights
+    them by ``prior step * emission / guide step`` and resamples them where the weights become uneven; trajectories
+    are then drawn backward. Monte Carlo, of the path *as discretised*: consistent as the particles grow in number,
+    whatever the guide; their error is measured between independent runs. Over long records, where importance weights
+    of whole paths fail, the variance of the log evidence grows in proportion to the length. Do not believe it where
+    the runs' log evidences differ by more than a few nats: a guide can be too far off for any number of particles.
 
     Steps so short that a particle's next state tells which one it was (underdamped dynamics on a fine grid) leave
     the backward pass little choice; the errors then grow, and say so.
@@ -91,8 +90,6 @@ def smooth_by_particles(
         particles: Particles a run.
         runs: Independent runs, at least two.
         draws: Trajectories a run.
-        lookahead: Resample by weights that take the observations to come into account
-            (:class:`~pyro_langevin.particle_filter.lookahead.Lookahead`).
         seed: Seed of the generator for this call alone; when omitted the global state is used.
 
     Raises:
@@ -119,8 +116,7 @@ def smooth_by_particles(
             batch = observations.select(chosen)
             widening = best_widening(guide, batch)
             problem = Problem.of(guide, batch, widening)
-            ahead = Lookahead.learned(problem, particles) if lookahead else None
-            filtered = run_forward(problem, ahead, particles, runs)
+            filtered = run_forward(problem, particles, runs)
             z = draw_backward(problem, filtered, draws).movedim(1, 0)
             widened = torch.full_like(filtered.log_evidence[0], widening)
             parts.append((z, filtered.log_evidence, filtered.least_effective.mean(0), widened))

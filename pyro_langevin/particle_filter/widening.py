@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 
 from pyro_langevin.guides import AmortisedGuide
 from pyro_langevin.observations import Observations
@@ -30,6 +31,15 @@ def best_widening(guide: AmortisedGuide, observations: Observations) -> float:
     return best
 
 
-def _bounds(guide: AmortisedGuide, observations: Observations, factor: float) -> torch.Tensor:
-    """Log weight of a few paths, summed over the series, ``(path,)``."""
-    return Problem.of(guide, observations, factor).guide_paths(_PATHS)[1].sum((0, 2))
+def _bounds(guide: AmortisedGuide, observations: Observations, factor: float) -> Tensor:
+    """Log weights of a few whole paths, summed over the series, ``(path,)``."""
+    problem = Problem.of(guide, observations, factor)
+    z, log_ratio = problem.proposal.first(torch.Size([_PATHS, 1]))
+    total = log_ratio.double()
+    for point in range(problem.n_points):
+        if point > 0:
+            z, log_ratio = problem.steps[point - 1](z)
+            total = total + log_ratio
+        if problem.is_observed(point):
+            total = total + problem.log_likelihood(point, z)
+    return total.sum((1, 2))
