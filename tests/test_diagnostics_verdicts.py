@@ -104,7 +104,8 @@ def test_step_error_below_the_record_uncertainty_is_let_pass():
 
 def test_boltzmann_law_against_the_paths():
     groups = make_groups(TWO)
-    groups["occupancy"]["stationary"] = ("chain", "state"), np.tile([0.85, 0.15], (3, 1))
+    for name in ("stationary", "stationary_chain"):
+        groups["occupancy"][name] = ("chain", "state"), np.tile([0.85, 0.15], (3, 1))
     warning = the_only_warning(groups)
     assert "(0.850)" in warning
     assert "what a record of this length allows" in warning

@@ -96,7 +96,7 @@ def sign_test(
     largest = np.empty(flips)
     for begin in range(0, flips, 500):  # in parts: many statistics times many flips would fill the memory
         part = slice(begin, min(begin + 500, flips))
-        signs = random.choice([-1.0, 1.0], size=(part.stop - part.start, len(blocks)))
+        signs = 2.0 * random.integers(0, 2, size=(part.stop - part.start, len(blocks))) - 1.0
         largest[part] = abs(signs @ unit).max(1)
     exceeded = int((largest >= abs(z[known]).max() - 1e-12).sum())
     return SignTest(z, (1 + exceeded) / (1 + flips))

@@ -8,9 +8,12 @@ import xarray as xr
 from pyro_langevin.diagnostics.blocks import sign_test
 from pyro_langevin.diagnostics.lagged_counts import chosen_lags, lagged_counts
 from pyro_langevin.diagnostics.layout import Draws, group, state_labels
-from pyro_langevin.diagnostics.transition_matrix import FEW_COUNTS, prior_transitions, transition_matrix
+from pyro_langevin.diagnostics.transition_matrix import prior_transitions, transition_table
 
 __all__ = ["chapman_kolmogorov"]
+
+FEW_EXPECTED = 20.0
+"""Independent transitions expected, below which the seen spread is no measure: few seen would seem few for sure."""
 
 
 def chapman_kolmogorov(idata: Draws) -> xr.Dataset:
@@ -22,7 +25,8 @@ def chapman_kolmogorov(idata: Draws) -> xr.Dataset:
     sum over blocks over its standard deviation, which is at least the multinomial one where few transitions are
     expected. The elements are strongly correlated (the same pairs serve every lag), so they are judged together: the
     p-value is that of the largest ``|z|`` among random signs of the blocks (:func:`~pyro_langevin.diagnostics.blocks.
-    sign_test`). Uniform for data of known dynamics; larger than that for dynamics fitted to these very data.
+    sign_test`). Uniform for data of
+    known dynamics, or larger where few transitions are expected; larger for dynamics fitted to these very data.
 
     Returns:
         ``prior``, ``paths``, ``paths_low``, ``paths_high``, ``z`` (lag, state_from, state_to), ``p_value``. NaN with
@@ -32,9 +36,9 @@ def chapman_kolmogorov(idata: Draws) -> xr.Dataset:
         The comparison is that of Prinz et al. (2011); the test by signs is a wild bootstrap (Wu 1986).
     """
     lags = chosen_lags(idata)
-    table = transition_matrix(idata, lags=lags)
-    learned = prior_transitions(idata, lags)
     counts = lagged_counts(idata, lags)
+    table = transition_table(idata, counts)
+    learned = prior_transitions(idata, lags)
     begun = counts["blocks"].sum("state_to").values  # (chain, lag, block, from)
     residual = counts["blocks"].values - learned[:, :, None] * begun[..., None]
     known = np.isfinite(residual)
@@ -47,7 +51,7 @@ def chapman_kolmogorov(idata: Draws) -> xr.Dataset:
         stride = counts["stride"].values[:, None, None]
         expected = begun.mean(0).sum(1)[..., None] * np.stack([prior, 1.0 - prior])  # (event or none, lag, from, to)
         multinomial = stride * expected[0] * (1.0 - prior)
-        floor = np.where(expected.min(0) < FEW_COUNTS * stride, multinomial, 0.0)
+        floor = np.where(expected.min(0) < FEW_EXPECTED * stride, multinomial, 0.0)
         rows = np.nan_to_num(np.moveaxis(pooled, 1, 0)).reshape(pooled.shape[1], -1)
         test = sign_test(rows, variance=np.nan_to_num(floor).ravel())
         z, p_value = test.z.reshape(shape), test.p_value

@@ -1,10 +1,10 @@
-"""Independent cycles of a network of states."""
+"""Cycles of a network of states, and the part of a flux that goes round."""
 
 from __future__ import annotations
 
 import numpy as np
 
-__all__ = ["fundamental_cycles"]
+__all__ = ["cycle_part", "fundamental_cycles"]
 
 
 def fundamental_cycles(strength: np.ndarray) -> np.ndarray:
@@ -35,6 +35,21 @@ def fundamental_cycles(strength: np.ndarray) -> np.ndarray:
             cycles[number, one, other] += 1.0
             cycles[number, other, one] -= 1.0
     return cycles
+
+
+def cycle_part(flux: np.ndarray, strength: np.ndarray) -> np.ndarray:
+    """What goes round of an antisymmetric flux: the flux less ``strength_ij (phi_i - phi_j)``, same shape.
+
+    The potential phi is the one that leaves no divergence: a record that begins here and ends there, or series that
+    relax from one state, drive just such a flux, and no cycle. Linear in the flux.
+
+    Args:
+        flux: (*batch, n, n), antisymmetric.
+        strength: (n, n) symmetric, positive where two states are joined.
+    """
+    laplacian = np.diag(strength.sum(1)) - strength
+    phi = flux.sum(-1) @ np.linalg.pinv(laplacian)  # symmetric, so either side will do
+    return np.asarray(flux - strength * (phi[..., :, None] - phi[..., None, :]))
 
 
 def _way(tree: dict[int, list[int]], start: int, end: int) -> list[int]:

@@ -6,7 +6,7 @@ import numpy as np
 import xarray as xr
 
 from pyro_langevin.diagnostics.blocks import memory_time, record_blocks, sign_test
-from pyro_langevin.diagnostics.cycles import fundamental_cycles
+from pyro_langevin.diagnostics.cycles import cycle_part, fundamental_cycles
 from pyro_langevin.diagnostics.lagged_counts import count_pairs
 from pyro_langevin.diagnostics.layout import Draws, group, observed_duration, state_labels
 from pyro_langevin.diagnostics.time_reversal import MEMORIES_PER_BLOCK, data_asymmetry
@@ -32,8 +32,9 @@ def detailed_balance(idata: Draws) -> xr.Dataset:
     Returns:
         ``net_flux``, ``net_flux_sd`` (state_from, state_to): ``A_ij`` over the total time, and its standard deviation
         over blocks of three relaxation times, one over the time unit. ``entropy_production``, scalar, ``sum_{i<j} A_ij
-        log(N_ij / N_ji)`` over the total time, in k_B over the time unit, less its mean under random signs (the
-        plug-in estimate is never negative), and ``entropy_production_sd`` over blocks drawn with replacement. ``z``:
+        log(N_ij / N_ji)`` over the total time of the flux that goes round, in k_B over the time unit, less its mean
+        under random signs (the plug-in estimate is never negative), and ``entropy_production_sd`` over blocks drawn
+        with replacement: what hops between observations or states that are not told apart produce is not in it. ``z``:
         of the cycle that goes round most surely, signed; ``p_value``: of the largest ``|z|`` of all cycles.
         ``asymmetry_z`` (lag, channel, channel_other) and ``asymmetry_p_value``: the test of the data themselves, see
         :func:`~pyro_langevin.diagnostics.time_reversal.data_asymmetry`. Without cycles the figures of cycles are NaN.
@@ -56,7 +57,7 @@ def detailed_balance(idata: Draws) -> xr.Dataset:
         # Each edge of a cycle stands in it twice, there and back.
         test = sign_test(0.5 * np.einsum("cij,bij->bc", cycles * weight, net))
         z, p_value = float(test.z[int(np.argmax(np.nan_to_num(abs(test.z))))]), test.p_value
-        production, production_sd = _entropy_production(blocks, net, duration)
+        production, production_sd = _entropy_production(cycle_part(net, both), blocks, duration)
     data = data_asymmetry(idata)
     pair = ("state_from", "state_to")
     return xr.Dataset(
@@ -89,21 +90,20 @@ def _transitions(idata: Draws, n_states: int) -> np.ndarray:
     return blocks
 
 
-def _entropy_production(blocks: np.ndarray, net: np.ndarray, duration: float) -> tuple[float, float]:
+def _entropy_production(net: np.ndarray, blocks: np.ndarray, duration: float) -> tuple[float, float]:
     """Rate of entropy production less its mean under reversibility, and its standard deviation over blocks."""
     random = np.random.default_rng(0)
+    both = blocks + np.swapaxes(blocks, 1, 2)
     signs = random.choice([-1.0, 1.0], size=(RESAMPLES, len(blocks)))
-    reversible = 0.5 * (blocks.sum(0) + blocks.sum(0).T + np.einsum("rb,bij->rij", signs, net))
-    weights = random.multinomial(len(blocks), np.full(len(blocks), 1.0 / len(blocks)), size=RESAMPLES)
-    resampled = np.einsum("rb,bij->rij", weights.astype(float), blocks)
-    plain = float(_plug_in(blocks.sum(0)[None])[0])
-    excess = plain - float(_plug_in(reversible).mean())
-    return excess / duration, float(_plug_in(resampled).std()) / duration
+    weights = random.multinomial(len(blocks), np.full(len(blocks), 1.0 / len(blocks)), size=RESAMPLES).astype(float)
+    plain = float(_plug_in(net.sum(0), both.sum(0)))
+    reversible = _plug_in(np.einsum("rb,bij->rij", signs, net), both.sum(0))
+    resampled = _plug_in(np.einsum("rb,bij->rij", weights, net), np.einsum("rb,bij->rij", weights, both))
+    return (plain - float(reversible.mean())) / duration, float(resampled.std()) / duration
 
 
-def _plug_in(counts: np.ndarray) -> np.ndarray:
-    """``sum_{i<j} (N_ij - N_ji) log(N_ij / N_ji)`` with half a transition added where there is any, (sample)."""
-    back = np.swapaxes(counts, 1, 2)
-    there = counts + back > 0.0
-    added = counts + 0.5, back + 0.5
-    return np.asarray(0.5 * np.where(there, (counts - back) * np.log(added[0] / added[1]), 0.0).sum((1, 2)))
+def _plug_in(net: np.ndarray, both: np.ndarray) -> np.ndarray:
+    """``sum_{i<j} A_ij log(N_ij / N_ji)`` with ``N = (S + A) / 2``, half a transition added to each, (*sample)."""
+    # The flux that goes round can exceed the count where little of it is known: that is all one way, and no more.
+    net = np.clip(net, -both, both)
+    return np.asarray(0.5 * (net * np.log((both + net + 1.0) / (both - net + 1.0))).sum((-2, -1)))

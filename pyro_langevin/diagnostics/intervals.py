@@ -4,9 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
+from scipy import special, stats
 
-__all__ = ["INTERVAL", "fraction_interval", "log_normal_interval", "normal_interval", "shortest_interval"]
+__all__ = [
+    "INTERVAL",
+    "beta_interval",
+    "fraction_interval",
+    "log_normal_interval",
+    "normal_interval",
+    "shortest_interval",
+]
 
 INTERVAL = 0.9
 """Probability that every reported interval holds."""
@@ -68,6 +75,10 @@ def fraction_interval(mean: float, sd: float, *, probability: float = INTERVAL) 
     concentration = room / sd**2 - 1.0
     if concentration <= 0.0:
         return 0.0, 1.0
-    law = stats.beta(mean * concentration, (1.0 - mean) * concentration)
+    return beta_interval(mean * concentration, (1.0 - mean) * concentration, probability=probability)
+
+
+def beta_interval(a: float, b: float, *, probability: float = INTERVAL) -> tuple[float, float]:
+    """Equal-tailed interval of a Beta law with these shapes."""
     tail = (1.0 - probability) / 2
-    return float(law.ppf(tail)), float(law.ppf(1.0 - tail))
+    return float(special.betaincinv(a, b, tail)), float(special.betaincinv(a, b, 1.0 - tail))

@@ -38,8 +38,8 @@ def occupancy_variance(idata: Draws) -> xr.Dataset:
     held = group(idata, "occupancy")
     squared_error = np.zeros_like(stationary)
     if "stationary_error" in held:
-        error = held["stationary_error"].isel(estimator=0).transpose("chain", "state").values
-        squared_error = error**2
+        error = held["stationary_error"].isel(estimator=0).transpose("chain", "state")
+        squared_error = error.values**2
     step = np.zeros_like(stationary)
     if "stationary_chain" in held:
         step = (held["stationary_chain"].transpose("chain", "state").values - stationary) ** 2

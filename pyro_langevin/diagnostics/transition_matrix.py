@@ -5,14 +5,13 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
-from scipy import stats
 
 from pyro_langevin.diagnostics.averages import mean_of_known
-from pyro_langevin.diagnostics.intervals import INTERVAL, fraction_interval
+from pyro_langevin.diagnostics.intervals import beta_interval, fraction_interval
 from pyro_langevin.diagnostics.lagged_counts import chosen_lags, lagged_counts
 from pyro_langevin.diagnostics.layout import Draws, group, present_states, state_labels
 
-__all__ = ["prior_transitions", "ratio_by_chain", "transition_matrix"]
+__all__ = ["prior_transitions", "ratio_by_chain", "transition_matrix", "transition_table"]
 
 FEW_COUNTS = 10.0
 """Independent counts below which a normal law is no guide and the Beta law of Jeffreys' prior is taken."""
@@ -40,9 +39,13 @@ def transition_matrix(idata: Draws, *, lags: npt.ArrayLike | None = None) -> xr.
     Raises:
         ValueError: a lag that is not positive.
     """
+    return transition_table(idata, lagged_counts(idata, chosen_lags(idata, lags)))
+
+
+def transition_table(idata: Draws, counts: xr.Dataset) -> xr.Dataset:
+    """:func:`transition_matrix` from counts already made."""
     labels = state_labels(idata)
-    chosen = chosen_lags(idata, lags)
-    counts = lagged_counts(idata, chosen)
+    chosen = counts["lag"].values
     blocks, drawn = counts["blocks"].values, counts["drawn"].values
     stride = counts["stride"].values[:, None, None]
     present = _present_pairs(idata)
@@ -72,8 +75,7 @@ def transition_matrix(idata: Draws, *, lags: npt.ArrayLike | None = None) -> xr.
         if not np.isfinite(probability[cell]):
             continue
         if min(events[cell], missed[cell]) < FEW_COUNTS:
-            law = stats.beta(events[cell] + 0.5, missed[cell] + 0.5)
-            low[(1, *cell)], high[(1, *cell)] = law.ppf(0.5 - INTERVAL / 2), law.ppf(0.5 + INTERVAL / 2)
+            low[(1, *cell)], high[(1, *cell)] = beta_interval(events[cell] + 0.5, missed[cell] + 0.5)
         else:
             low[(1, *cell)], high[(1, *cell)] = fraction_interval(float(probability[cell]), float(sd[cell]))
     dims = ("estimator", "lag", "state_from", "state_to")
