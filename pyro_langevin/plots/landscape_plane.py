@@ -44,6 +44,20 @@ def highest_level(idata: Draws, plane: Plane) -> float:
     return float(np.ceil((finite.max() if len(finite) else 4.0) + 3.0))
 
 
+def _heights(states: xr.Dataset) -> np.ndarray:
+    """Height of the pass between two states above the lowest minimum, (state_from, state_to), kT.
+
+    The images of a path lie beside its top. The lowest way between the states, which may lead over others, is known
+    exactly: the pass is no lower than either.
+    """
+    lowest = states["beta_barrier"].transpose("state_from", "state_to").values + states["beta_energy"].values[:, None]
+    lowest = lowest - np.nanmin(states["beta_energy"].values)
+    if "path_beta_energy" not in states:
+        return np.asarray(lowest)
+    seen = states["path_beta_energy"].transpose("state_from", "state_to", "image").max("image").values
+    return np.asarray(np.fmax(seen, lowest))
+
+
 def _paths(idata: Draws, ax: Axes, plane: Plane) -> None:
     """Minimum-energy paths between adjacent states, with their saddles and the heights of these."""
     states = group(idata, "states").isel(chain=plane.chain)
@@ -51,11 +65,7 @@ def _paths(idata: Draws, ax: Axes, plane: Plane) -> None:
         return
     path = plane.project(states["path"].transpose("state_from", "state_to", "image", "latent_dim").values)
     saddle = plane.project(states["saddle"].transpose("state_from", "state_to", "latent_dim").values)
-    height = (
-        states["path_beta_energy"].transpose("state_from", "state_to", "image").max("image").values
-        if "path_beta_energy" in states
-        else np.full(saddle.shape[:2], np.nan)
-    )
+    height = _heights(states)
     # Path and saddle of a pair are the same both ways round: one of the two is drawn.
     for i in range(len(path)):
         for j in range(i + 1, len(path)):
