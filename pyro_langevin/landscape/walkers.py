@@ -13,7 +13,7 @@ from pyro_langevin.landscape.annealing import annealed_samples
 from pyro_langevin.landscape.states import Landscape
 from pyro_langevin.landscape.surface import Floats, Integers
 
-_SHARE = 0.1  # step in units of the fastest relaxation in a well ...
+_SHARE = 0.05  # step in units of the fastest relaxation in a well ...
 _TURN = 0.2  # ... or, in radians, of the fastest oscillation
 _SAMPLES = 8000  # from which walkers start
 
@@ -91,7 +91,7 @@ def walkers_in_equilibrium(
         dynamics: In float64, on the CPU.
         landscape: Of the position.
         count: Number of walkers.
-        step: Length of a step; a tenth of the fastest relaxation in a well when omitted.
+        step: Length of a step; a twentieth of the fastest relaxation in a well when omitted.
         seed: Seed.
     """
     generator = np.random.default_rng(seed)
