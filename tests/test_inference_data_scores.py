@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 import torch
+from hand_made_fits import GRID, fitted, start, well_data, well_model
 from linear_gaussian import LinearEmission, OrnsteinUhlenbeck, kalman_log_evidence
 from torch import Tensor
 
@@ -20,8 +21,6 @@ from pyro_langevin.inference_data import (
     as_elpd,
     leave_future_out,
 )
-from pyro_langevin.potentials.analytic import DoubleWell
-from pyro_langevin.training import FittedMember
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # arviz 0.23 announces its successor
@@ -39,20 +38,6 @@ def _double_precision() -> Iterator[None]:
     torch.manual_seed(0)
     yield
     torch.set_default_dtype(before)
-
-
-def fitted(*models: pl.LangevinModel, grid: pl.StateGrid | None) -> pl.FitResult:
-    """A fit that nobody had to make."""
-    guides = [pl.SteeredGuide(model, pl.RecurrentEncoder(obs_dim=model.emission.obs_dim, hidden=4)) for model in models]
-    return pl.FitResult([FittedMember(i, m, g, grid=grid) for i, (m, g) in enumerate(zip(models, guides, strict=True))])
-
-
-def start(loc: float, scale: float) -> pl.MixtureInitial:
-    initial = pl.MixtureInitial(1, 1)
-    with torch.no_grad():
-        initial.centres.fill_(loc)
-        initial.log_widths.fill_(math.log(scale))
-    return initial
 
 
 def linear_model(stiffness: float = 1.4) -> tuple[pl.LangevinModel, OrnsteinUhlenbeck, LinearEmission]:
@@ -143,31 +128,6 @@ def test_only_what_comes_after_is_scored() -> None:
         leave_future_out(fit, data, after=99.0)
     with pytest.raises(ValueError, match="horizon and particles of at least 1, got 0"):
         leave_future_out(fit, data, horizon=0)
-
-
-def well_model(barrier: float) -> pl.LangevinModel:
-    emission = pl.GaussianEmission(1, 1)
-    emission.noise = torch.tensor([0.3])
-    assert isinstance(emission.decoder, torch.nn.Linear)
-    with torch.no_grad():
-        emission.decoder.weight.fill_(1.0)
-        emission.decoder.bias.zero_()
-    return pl.LangevinModel(pl.Overdamped(DoubleWell(barrier)), emission, initial=start(0.0, 1.0), max_step=0.05)
-
-
-def well_data(n_series: int = 6, n_times: int = 60) -> pl.Observations:
-    """Series of different lengths from 4 (z^2 - 1)^2, seen with noise .3, some rows missing."""
-    random = np.random.default_rng(1)
-    z = pl.simulate(
-        pl.Overdamped(DoubleWell(4.0)), 0.2 * torch.arange(n_times), initial=torch.ones(1), max_step=0.02,
-        n_paths=n_series,
-    ).numpy()  # fmt: skip
-    values = [path[: n_times - 7 * (i % 4)] for i, path in enumerate(z + 0.3 * random.standard_normal(z.shape))]
-    values[0][5] = np.nan
-    return pl.Observations(values, [0.2 * np.arange(len(one)) for one in values])
-
-
-GRID = pl.StateGrid.around(-2.2, 2.2, size=150, margin=0.0)
 
 
 def test_the_right_barrier_forecasts_better_than_a_wrong_one() -> None:
