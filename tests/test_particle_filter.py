@@ -99,9 +99,10 @@ def test_a_damaged_guide_is_mended_to_the_kalman_smoother(dim: int, narrowed: fl
 
 def test_a_guide_is_widened_only_where_it_is_too_narrow() -> None:
     guide, process, data = problem(1, max_step=0.15)
-    exact = smooth_by_particles(guide, data, particles=50, runs=4, draws=2)
+    exact = smooth_by_particles(guide, data, particles=50, runs=RUNS, draws=2)
     assert bool((exact.widening == 1.0).all())
-    assert float((exact.log_evidence_run - evidence(process, data)).abs().max()) < 0.2
+    check_evidence(exact, evidence(process, data))
+    assert float(exact.log_evidence_error.max()) < 0.1
     for factor, allowed in ((NARROW, (1.45,)), (0.5, (1.75, 2.1))):
         narrow = smooth_by_particles(Damaged(guide, factor), data, particles=20, runs=2, draws=1)
         assert float(narrow.widening[0]) in allowed
@@ -123,20 +124,23 @@ def test_steps_are_weighted_as_the_whole_paths_are(kind: type[AmortisedGuide], i
         path = guide.path(data)
         prior = pl.LangevinPath(dynamics, model.initial(), model.grid(data))
         proposal = proposal_of(path, prior, 1.0)
-        z, total = proposal.first(torch.Size([5, 2]))
+        by_prior = torch.rand(5, 2, data.n_series) < 0.5
+        z, total = proposal.first(by_prior)
         states = [z]
         for step in proposal.steps():
-            z, log_ratio = step(z)
+            z, log_ratio = step(z, by_prior)
             states.append(z)
             total = total + log_ratio
         drawn = torch.stack(states, -2)
         torch.testing.assert_close(total, prior.log_prob(drawn) - path.log_prob(drawn))
 
 
-def test_a_linear_recursion_is_mended_too() -> None:
-    guide, process, data = problem(1, max_step=0.4)
-    own = pl.GaussMarkovGuide(guide.model, pl.RecurrentEncoder(1, 4), hidden=8)
-    own.initialise(data, torch.eye(1))
+@pytest.mark.parametrize("dim", [1, 2])
+def test_a_guide_far_off_is_no_worse_than_the_prior(dim: int) -> None:
+    """Without the steps that are the prior's own the evidence comes out 6 nats too low here, in all runs alike."""
+    guide, process, data = problem(dim, max_step=0.4)
+    own = pl.GaussMarkovGuide(guide.model, pl.RecurrentEncoder(dim, 4), hidden=8)
+    own.initialise(data, torch.eye(dim))
     found = smooth_by_particles(own, data, particles=400, runs=RUNS, draws=1)
     check_evidence(found, evidence(process, data))
     assert float(found.log_evidence_error.max()) < 0.5

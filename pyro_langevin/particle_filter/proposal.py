@@ -10,7 +10,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from pyro_langevin.dynamics.small_matrices import log_abs_det, matvec
+from pyro_langevin.dynamics.small_matrices import log_abs_det, matvec, solve
+from pyro_langevin.dynamics.transition import Transition
 from pyro_langevin.paths import DenseGaussMarkovPath, GaussMarkovPath, LangevinPath, TiltedPath
 from pyro_langevin.paths.clock import pad_batch
 from pyro_langevin.paths.langevin import LOG_2PI
@@ -18,15 +19,16 @@ from pyro_langevin.paths.tilt import Tilt
 
 _NDIM = 5  # of time-leftmost states (time, particle, run, series, dim)
 
-#: From states ``(*batch, dim)`` to those that a step leads to, with the log ratio of prior to guide density.
-Step = Callable[[Tensor], tuple[Tensor, Tensor]]
+#: From states ``(*batch, dim)`` to those that a step leads to, with the log ratio of prior to guide density. Where the
+#: second argument ``(*batch,)`` is True the step is the prior's own; the ratio is that of both densities all the same.
+Step = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
 
 class Proposal(Protocol):
     """A path that is drawn step by step, with log ratios of the prior's density to its own."""
 
-    def first(self, shape: torch.Size) -> tuple[Tensor, Tensor]:
-        """First states ``(*shape, series, dim)`` and their log ratios ``(*shape, series)``."""
+    def first(self, by_prior: Tensor) -> tuple[Tensor, Tensor]:
+        """First states ``(particle, run, series, dim)`` and log ratios, the prior's own where ``by_prior``."""
         ...
 
     def steps(self) -> list[Step]:
@@ -70,11 +72,11 @@ class TiltedSteps:
             )
         self.path, self.prior, self.widening = path, prior, widening
 
-    def first(self, shape: torch.Size) -> tuple[Tensor, Tensor]:
-        own = self.path.initial
-        drawn = own.sample(shape)
-        z = own.mean + self.widening * (drawn - own.mean)
-        log_q = own.log_prob(drawn) - z.shape[-1] * math.log(self.widening)
+    def first(self, by_prior: Tensor) -> tuple[Tensor, Tensor]:
+        own, shape = self.path.initial, by_prior.shape[:-1]
+        wide = own.mean + self.widening * (own.sample(shape) - own.mean)
+        z = _chosen(by_prior, self.prior.initial.sample(shape), wide)
+        log_q = own.log_prob(own.mean + (z - own.mean) / self.widening) - z.shape[-1] * math.log(self.widening)
         return z, self.prior.initial.log_prob(z) - log_q
 
     def steps(self) -> list[Step]:
@@ -83,14 +85,14 @@ class TiltedSteps:
     def _step(self, k: int, tilting: Any) -> Step:
         step = self.prior.clock.steps_for(_NDIM)[k]
 
-        def move(z: Tensor) -> tuple[Tensor, Tensor]:
+        def move(z: Tensor, by_prior: Tensor) -> tuple[Tensor, Tensor]:
             transition = self.prior.dynamics.transition(z, step)
             tilt = tilting.tilt(z, transition, step)
             if self.widening != 1.0:
                 tilt = tilt.then(Tilt.per_coordinate(torch.zeros_like(z), torch.full_like(z, self.widening)))
             noise = torch.randn_like(z)
-            kick = tilt.apply(noise)
-            return transition.apply(kick), tilt.log_ratio(kick, noise)
+            kick = _chosen(by_prior, noise, tilt.apply(noise))
+            return transition.apply(kick), tilt.log_ratio(kick, tilt.whiten(kick))
 
         return _resting(move, self.prior, k)
 
@@ -115,10 +117,12 @@ class LinearSteps:
             self.memory, self.scale = (pad_batch(part, _NDIM + 1) for part in (path.memory, path.scale))
         self.scale = widening * self.scale
 
-    def first(self, shape: torch.Size) -> tuple[Tensor, Tensor]:
-        noise = torch.randn((*shape, *self.mean.shape[-2:]), dtype=self.mean.dtype, device=self.mean.device)
-        z = self.mean[0] + matvec(self.scale[0], noise)
-        return z, self.prior.initial.log_prob(z) - self._log_density(0, noise)
+    def first(self, by_prior: Tensor) -> tuple[Tensor, Tensor]:
+        shape = (*by_prior.shape, self.mean.shape[-1])
+        noise = torch.randn(shape, dtype=self.mean.dtype, device=self.mean.device)
+        own = self.mean[0] + matvec(self.scale[0], noise)
+        z = _chosen(by_prior, self.prior.initial.sample(by_prior.shape[:-1]), own)
+        return z, self.prior.initial.log_prob(z) - self._log_density(0, z - self.mean[0])
 
     def steps(self) -> list[Step]:
         return [self._step(k) for k in range(len(self.mean) - 1)]
@@ -126,17 +130,18 @@ class LinearSteps:
     def _step(self, k: int) -> Step:
         step = self.prior.clock.steps_for(_NDIM)[k]
 
-        def move(z: Tensor) -> tuple[Tensor, Tensor]:
+        def move(z: Tensor, by_prior: Tensor) -> tuple[Tensor, Tensor]:
+            transition = self.prior.dynamics.transition(z, step)
             noise = torch.randn_like(z)
             mean = self.mean[k + 1] + matvec(self.memory[k], z - self.mean[k])
-            reached = mean + matvec(self.scale[k + 1], noise)
-            log_p = transition_log_density(self.prior, z, reached, step)
-            return reached, log_p - self._log_density(k + 1, noise)
+            reached = _chosen(by_prior, transition.apply(noise), mean + matvec(self.scale[k + 1], noise))
+            log_p = _log_density(transition, reached)
+            return reached, log_p - self._log_density(k + 1, reached - mean)
 
         return _resting(move, self.prior, k)
 
-    def _log_density(self, k: int, noise: Tensor) -> Tensor:
-        return -0.5 * (noise.square().sum(-1) + noise.shape[-1] * LOG_2PI) - log_abs_det(self.scale[k])
+    def _log_density(self, k: int, deviation: Tensor) -> Tensor:
+        return _standard(solve(self.scale[k], deviation)) - log_abs_det(self.scale[k])
 
 
 @proposal_of.register
@@ -152,9 +157,20 @@ def _(path: GaussMarkovPath | DenseGaussMarkovPath, prior: LangevinPath, widenin
 
 def transition_log_density(prior: LangevinPath, z: Tensor, reached: Tensor, step: Tensor) -> Tensor:
     """Log density of the prior's transition from ``z`` to ``reached``, which broadcast, without their last axis."""
-    transition = prior.dynamics.transition(z, step)
-    noise = transition.whiten(reached)
-    return -0.5 * (noise.square().sum(-1) + noise.shape[-1] * LOG_2PI) - transition.log_abs_det()
+    return _log_density(prior.dynamics.transition(z, step), reached)
+
+
+def _log_density(transition: Transition, reached: Tensor) -> Tensor:
+    return _standard(transition.whiten(reached)) - transition.log_abs_det()
+
+
+def _standard(noise: Tensor) -> Tensor:
+    """Log density of standard normal noise ``(*batch, dim)``."""
+    return -0.5 * (noise.square().sum(-1) + noise.shape[-1] * LOG_2PI)
+
+
+def _chosen(by_prior: Tensor, prior: Tensor, own: Tensor) -> Tensor:
+    return torch.where(by_prior.unsqueeze(-1), prior, own)
 
 
 def _resting(move: Step, prior: LangevinPath, k: int) -> Step:
@@ -164,8 +180,8 @@ def _resting(move: Step, prior: LangevinPath, k: int) -> Step:
         return move
     goes = mask[k]
 
-    def step(z: Tensor) -> tuple[Tensor, Tensor]:
-        reached, log_ratio = move(z)
+    def step(z: Tensor, by_prior: Tensor) -> tuple[Tensor, Tensor]:
+        reached, log_ratio = move(z, by_prior)
         return torch.where(goes.unsqueeze(-1), reached, z), torch.where(goes, log_ratio, 0.0)
 
     return step

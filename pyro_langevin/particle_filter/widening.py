@@ -34,11 +34,12 @@ def best_widening(guide: AmortisedGuide, observations: Observations) -> float:
 def _bounds(guide: AmortisedGuide, observations: Observations, factor: float) -> Tensor:
     """Log weights of a few whole paths, summed over the series, ``(path,)``."""
     problem = Problem.of(guide, observations, factor)
-    z, log_ratio = problem.proposal.first(torch.Size([_PATHS, 1]))
+    by_guide = torch.zeros(_PATHS, 1, observations.n_series, dtype=torch.bool, device=observations.values.device)
+    z, log_ratio = problem.proposal.first(by_guide)
     total = log_ratio.double()
     for point in range(problem.n_points):
         if point > 0:
-            z, log_ratio = problem.steps[point - 1](z)
+            z, log_ratio = problem.steps[point - 1](z, by_guide)
             total = total + log_ratio
         if problem.is_observed(point):
             total = total + problem.log_likelihood(point, z)
