@@ -37,10 +37,11 @@ def well_model(barrier: float) -> pl.LangevinModel:
 
 
 def well_data(n_series: int = 6, n_times: int = 60) -> pl.Observations:
-    """Series of different lengths from 4 (z^2 - 1)^2, seen with noise .3, some rows missing."""
+    """Series of different lengths from 4 (z^2 - 1)^2, from both wells, seen with noise .3, a row missing."""
+    wells = torch.tensor([[1.0], [-1.0]]).repeat(n_series, 1)[:n_series]
     random = np.random.default_rng(1)
     z = pl.simulate(
-        pl.Overdamped(DoubleWell(4.0)), 0.2 * torch.arange(n_times), initial=torch.ones(1), max_step=0.02,
+        pl.Overdamped(DoubleWell(4.0)), 0.2 * torch.arange(n_times), initial=wells, max_step=0.02,
         n_paths=n_series,
     ).numpy()  # fmt: skip
     values = [path[: n_times - 7 * (i % 4)] for i, path in enumerate(z + 0.3 * random.standard_normal(z.shape))]
