@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from pyro_langevin.diagnostics.layout import Draws, attribute
+from pyro_langevin.diagnostics.verdicts.barriers import barriers_not_told
 from pyro_langevin.diagnostics.verdicts.chapman_kolmogorov import chapman_kolmogorov_failure
 from pyro_langevin.diagnostics.verdicts.drift import record_drifts
 from pyro_langevin.diagnostics.verdicts.estimators import stationary_estimators_disagree
@@ -29,6 +30,7 @@ CHECKS: tuple[Callable[[Draws], Iterator[str]], ...] = (
     record_drifts,
     detailed_balance_broken,
     prior_against_paths,
+    barriers_not_told,
     chapman_kolmogorov_failure,
     step_size,
     step_dominates_occupancy,
@@ -47,8 +49,8 @@ def audit(idata: Draws) -> list[str]:
 
     Checked are: one state only; the seeds' number of states; too few transitions; states behind low barriers that
     are recrossed; the first against the second half of the record; detailed balance of paths and data; the learned
-    potential's rates against those of its posterior paths, and its transition probabilities at several lags
-    (Chapman-Kolmogorov); kinetics and occupancies as discretised against continuous time (the step-size checks); the
+    potential's rates against those of its posterior paths, whether the data tell barriers, and the transition
+    probabilities at several lags (Chapman-Kolmogorov); kinetics and occupancies as discretised against continuous time (the step-size checks); the
     Boltzmann against the path occupancy; the estimators of the Boltzmann occupancy; the seeds' ELBOs; the guide against
     the posterior. Clean draws give an empty list. What a check needs and the draws do not hold is not checked.
     """

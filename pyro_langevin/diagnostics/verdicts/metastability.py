@@ -27,7 +27,8 @@ def states_do_not_hold(idata: Draws) -> Iterator[str]:
     if "state_path" not in idata or "visit" not in group(idata, "state_path") or len(state_labels(idata)) < 2:
         return
     barrier = group(idata, "states", "beta_barrier")["beta_barrier"].transpose("chain", "state_from", "state_to").values
-    lowest = np.nanmin(np.where(np.isfinite(barrier), barrier, np.inf), axis=2)
+    elsewhere = np.isfinite(barrier) & ~np.eye(barrier.shape[-1], dtype=bool)
+    lowest = np.where(elsewhere, barrier, np.inf).min(2)
     lowest = mean_of_known(np.where(np.isfinite(lowest), lowest, np.nan))
     table = recrossing(idata)
     ratio = table["ratio"].values

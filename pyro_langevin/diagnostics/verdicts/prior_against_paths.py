@@ -13,11 +13,13 @@ from pyro_langevin.diagnostics.verdicts.wording import plural, time_unit
 __all__ = ["prior_against_paths"]
 
 RATE_TOLERANCE = 0.20
-"""Relative difference between prior and path rate that is let pass whatever the interval says."""
+"""Relative difference between prior and path rate that is let pass however well the paths' is known."""
+SIGMAS = 3.0
+"""Of the logarithm of the paths' dwell time: with three states, one false alarm in a hundred fits."""
 
 
 def prior_against_paths(idata: Draws) -> Iterator[str]:
-    """Warning where the potential's dwell times lie outside the paths' interval and more than a fifth off."""
+    """Warning where the potential's dwell times are more than three standard deviations and a fifth off the paths'."""
     dwell = dwell_times(idata)
     prior = group(idata, "kinetics", "dwell_prior")["dwell_prior"].transpose("chain", "state").values
     unit = time_unit(idata)
@@ -26,8 +28,9 @@ def prior_against_paths(idata: Draws) -> Iterator[str]:
     for state, label in enumerate(state_labels(idata)):
         mean, low, high = (float(dwell[name][state]) for name in ("mean", "hdi_low", "hdi_high"))
         learned = prior[:, state]
+        log_sd = float(np.nan_to_num(dwell["log_sd"][state]))
         with np.errstate(invalid="ignore"):
-            outside = (learned < low) | (learned > high)
+            outside = np.abs(np.log(learned / mean)) > SIGMAS * log_sd
             far = np.maximum(learned / mean, mean / learned) > 1.0 + RATE_TOLERANCE
         for words, side in ((seldom, learned > mean), (often, learned < mean)):
             wrong = learned[outside & far & side]
