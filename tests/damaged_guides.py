@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 import xarray as xr
 from linear_gaussian import LinearEmission, OrnsteinUhlenbeck, exact_posterior
@@ -15,8 +16,7 @@ from torch.distributions import Distribution, Independent, MultivariateNormal, N
 import pyro_langevin as pl
 from pyro_langevin.dynamics.transition import Transition
 from pyro_langevin.inference_data.draws import draw_paths
-from pyro_langevin.inference_data.groups import data_groups
-from pyro_langevin.inference_data.landscape_groups import occupancy_group
+from pyro_langevin.inference_data.groups import data_groups, time_weights
 from pyro_langevin.inference_data.particles import particle_evidence, particle_occupancy
 from pyro_langevin.landscape import Landscape
 from pyro_langevin.particle_filter import smooth_by_particles
@@ -150,13 +150,16 @@ def simulated(model: pl.LangevinModel, times: Tensor, n_series: int) -> pl.Obser
 
 
 def draws_of(
-    guide: object, observations: pl.Observations, landscape: Landscape, *, draws: int = 100, runs: int = 4
+    guide: object, observations: pl.Observations, landscape: Landscape, *, draws: int = 100, particles: int = 200
 ) -> dict[str, xr.Dataset]:
     """The groups that the verdicts on guides read, of one fit."""
     member = FittedMember(0, guide.model, guide)
     paths = draw_paths(member, observations, landscape, draws)
-    smoothed = smooth_by_particles(guide, observations, runs=runs)
-    found = occupancy_group(paths, observations, landscape)[["path"]]
+    smoothed = smooth_by_particles(guide, observations, particles=particles)
+    weights = time_weights(observations)
+    belongs = paths.state[..., None] == np.arange(landscape.n_states)
+    fraction = (belongs * weights[..., None]).sum(-2) / weights.sum(-1)[:, None]
+    found = xr.Dataset({"path": (("draw", "series", "state"), fraction)})
     stats = xr.Dataset({name: (("draw", "series"), getattr(paths, name)) for name in ("log_p", "log_q")})
     fit = {
         "occupancy": found.merge(particle_occupancy(smoothed, observations, landscape)),
