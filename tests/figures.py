@@ -58,10 +58,15 @@ def without_state(groups: dict[str, xr.Dataset], *, chain: int, state: int) -> d
     return groups
 
 
-def rendered(plot, groups, **keywords):
-    """What the plot returns, after the figure has been rendered, which is when matplotlib finds most faults."""
+def rendered(plot, groups, *, laid_out=False, **keywords):
+    """What the plot returns, after the figure has been rendered, which is when matplotlib finds most faults.
+
+    To lay it out takes as long again: that is done where asked for.
+    """
     axes = plot(as_inference_data(groups), **keywords)
     first = axes if isinstance(axes, Axes) else axes.ravel()[0]
+    if not laid_out:
+        first.figure.set_layout_engine("none")
     first.figure.canvas.draw()
     return axes
 

@@ -23,10 +23,10 @@ def all_axes(returned):
     return [returned] if isinstance(returned, Axes) else list(np.ravel(returned))
 
 
-@pytest.mark.parametrize("truth", [ONE, FIVE, LONE], ids=["one", "five", "lone"])
+@pytest.mark.parametrize("truth", [ONE, FIVE], ids=["one", "five"])
 @pytest.mark.parametrize("name", NAMES)
 def test_figures_come_back_labelled(name, truth):
-    axes = all_axes(rendered(getattr(plots, name), groups_of(truth)))
+    axes = all_axes(rendered(getattr(plots, name), groups_of(truth), laid_out=truth is FIVE))
     assert axes[-1].get_xlabel()
     assert axes[0].get_ylabel()
     assert len(plt.get_fignums()) == 1
@@ -43,9 +43,9 @@ def test_given_axes_are_used_and_no_figure_is_made(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_one_seed_and_seeds_without_a_state(name):
+def test_one_series_of_one_seed_and_seeds_without_a_state(name):
     plot = getattr(plots, name)
-    rendered(plot, groups_of(THREE, n_chains=1))
+    rendered(plot, groups_of(LONE, n_chains=1))
     # The seed with the best ELBO, which planes show, may be the one without.
     groups = without_state(groups_of(THREE), chain=1, state=0)
     groups["sample_stats"]["log_p"] = groups["sample_stats"]["log_p"] + 50.0 * (groups["sample_stats"]["chain"] == 1)

@@ -70,7 +70,7 @@ def plot_predictive(
     right.axhline(0.0, color=QUIET, linewidth=0.6)
     right.set_xlabel("lag (observations)")
     right.set_ylabel("autocorrelation")
-    right.legend(frameon=False, fontsize="small")
+    right.legend(frameon=False, fontsize="small", title="prior predictive" if prior else "posterior predictive")
     return np.array([left, right])
 
 
