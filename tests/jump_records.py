@@ -60,7 +60,7 @@ def exact_record(
     pair, row, path_dims = ("chain", "state_from", "state_to"), ("chain", "state"), ("chain", "draw", "series", "time")
     barrier = np.where(np.eye(n, dtype=bool), np.nan, 5.0)
     exact = {"estimator": ["integral"], "chain": [0], "state": labels}
-    return xr.DataTree.from_dict(
+    tree = xr.DataTree.from_dict(
         {
             "states": xr.Dataset(
                 {
@@ -107,3 +107,5 @@ def exact_record(
             ),
         }
     )
+    tree.attrs = {"drawn_from": "exact posterior"}
+    return tree

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
-from pyro_langevin.diagnostics.intervals import fraction_interval, shortest_interval
+from pyro_langevin.diagnostics.intervals import fraction_interval, shortest_fraction_interval, shortest_interval
 from pyro_langevin.diagnostics.jump_process import occupancy_sd, stationary_law
 from pyro_langevin.diagnostics.layout import Draws, group, observed_duration, state_labels, trusted_stationary
 from pyro_langevin.diagnostics.path_rates import on_present_states, path_rates
@@ -52,7 +52,7 @@ def occupancy(idata: Draws) -> xr.Dataset:
         drawn = path[..., state].ravel()
         rows["path"].append((*_moments(drawn), *shortest_interval(drawn)))
         implied = long_run[:, state]
-        rows["long_run"].append((*_moments(implied), *shortest_interval(implied)))
+        rows["long_run"].append((*_moments(implied), *shortest_fraction_interval(implied)))
         mean, spread = _moments(stationary[:, state])
         sd = float(np.hypot(spread, record.values[state]))
         rows["stationary"].append((mean, sd, *fraction_interval(mean, sd)))
