@@ -5,11 +5,9 @@ import numpy as np
 import pytest
 import xarray as xr
 from draws import THREE, TWO, Truth, as_data_tree, as_inference_data, make_groups
-from matplotlib.colors import to_rgb
 
 from pyro_langevin.diagnostics import dwell_survival, dwell_times, occupancy
 from pyro_langevin.plots import plot_data, plot_dwell_survival, plot_landscape, plot_loss, plot_occupancy
-from pyro_langevin.plots.palette import seed_look, state_look
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
@@ -197,18 +195,3 @@ def test_loss_has_a_line_for_each_seed():
     assert ax.get_ylabel() == "negative ELBO per series (nats)"
     loss.attrs["long_name"] = "loss per observation"
     assert drawn(plot_loss, groups).get_ylabel() == "loss per observation"
-
-
-def lightness(colour):
-    """CIE L*, 0 to 100."""
-    linear = [((part + 0.055) / 1.055) ** 2.4 if part > 0.04045 else part / 12.92 for part in to_rgb(colour)]
-    return 116.0 * float(np.array([0.2126, 0.7152, 0.0722]) @ linear) ** (1 / 3) - 16.0
-
-
-def test_states_are_told_apart_in_colour_line_and_grey():
-    looks = [state_look(i) for i in range(12)]
-    assert len({(look.colour, look.line) for look in looks}) == 12
-    assert len({look.marker for look in looks[:6]}) == len({str(look.line) for look in looks[:6]}) == 6
-    light = np.sort([lightness(look.colour) for look in looks[:6]])
-    assert min(np.diff(light)) > 7.0
-    assert seed_look(0) != seed_look(3)

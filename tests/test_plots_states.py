@@ -10,7 +10,7 @@ from matplotlib.colors import to_rgb
 from pyro_langevin.diagnostics import occupancy_variance, state_probability
 from pyro_langevin.diagnostics.correction import corrected_occupancy
 from pyro_langevin.plots import plot_occupancy, plot_occupancy_variance, plot_state_probability, plot_state_raster
-from pyro_langevin.plots.palette import PARTS, state_look
+from pyro_langevin.plots.palette import PARTS, seed_look, state_look
 
 
 @pytest.fixture(autouse=True)
@@ -117,3 +117,18 @@ def test_patterns_and_greys_are_told_apart():
     assert len({state_look(i).hatch for i in range(6)}) == 6
     light = [float(np.mean(to_rgb(part.colour))) for part in PARTS]
     assert np.all(np.diff(light) > 0.08)
+
+
+def lightness(colour):
+    """CIE L*, 0 to 100."""
+    linear = [((part + 0.055) / 1.055) ** 2.4 if part > 0.04045 else part / 12.92 for part in to_rgb(colour)]
+    return 116.0 * float(np.array([0.2126, 0.7152, 0.0722]) @ linear) ** (1 / 3) - 16.0
+
+
+def test_states_are_told_apart_in_colour_line_and_grey():
+    looks = [state_look(i) for i in range(12)]
+    assert len({(look.colour, look.line) for look in looks}) == 12
+    assert len({look.marker for look in looks[:6]}) == len({str(look.line) for look in looks[:6]}) == 6
+    light = np.sort([lightness(look.colour) for look in looks[:6]])
+    assert min(np.diff(light)) > 7.0
+    assert seed_look(0) != seed_look(3)

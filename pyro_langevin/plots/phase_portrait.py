@@ -21,8 +21,9 @@ def plot_phase_portrait(
 ) -> Axes:
     """Positions and momenta of the posterior paths of the seed with the best ELBO, coloured by state.
 
-    Points are those of all draws and series at the observation times. The line is one draw of one series, from its
-    last stay through a hop to the next where it has one. Discs mark the minima, at rest.
+    Points are those of all draws and series at the observation times. The line is a
+    stretch of one draw of one series about one of its hops, where it has one, straight from observation to observation.
+    Discs mark the minima, at rest.
 
     Args:
         idata: the draws of an underdamped fit.
