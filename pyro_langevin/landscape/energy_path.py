@@ -136,7 +136,7 @@ def _descent(surface: ReducedEnergy, start: Floats, minima: tuple[Floats, Floats
     downward = -float(np.linalg.eigvalsh(surface.slope_and_curvature(start[None])[1][0])[0])
     longest = 100.0 / min(softest, max(downward, 1e-3 * softest))
     way = solve_ivp(
-        force, (0.0, longest), start, method="Radau", jac=curvature, events=arrived, dense_output=True,
+        force, (0.0, longest), start, method="LSODA", jac=curvature, events=arrived, dense_output=True,
         rtol=1e-7, atol=1e-7 * scale,
     )  # fmt: skip
     if way.status != 1:

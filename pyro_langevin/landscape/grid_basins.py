@@ -7,11 +7,14 @@ from scipy.ndimage import distance_transform_edt
 
 from pyro_langevin.landscape.descent import flow_by_arc_length, implicit_step
 from pyro_langevin.landscape.trapping import inward_reach
+from pyro_langevin.landscape.gradient_flow import GradientFlow
 from pyro_langevin.landscape.region import EnergyGrid
 from pyro_langevin.landscape.surface import Floats, Integers, ReducedEnergy
 
 _STRIDE = 1.2  # cells a flow step covers
 _MOST_STRIDES = 200  # of the cells along a dividing line
+_FLOW_ERROR = 0.02  # of a cell: error of a step in the flow of points beside a dividing line
+_MOST_FLOW_STEPS = 100
 _UNKNOWN, _HIGH = -1, -2  # marks of cells without a basin
 
 
@@ -44,6 +47,29 @@ def flow_basins(surface: ReducedEnergy, grid: EnergyGrid, minima: Floats, *, hei
             spreading = bool(agreed.any())
             unknown, points, corners = unknown[~agreed], points[~agreed], corners[~agreed]
     return _filled(basin.reshape(shape))
+
+
+def state_on_grid(surface: ReducedEnergy, grid: EnergyGrid, points: Floats) -> Integers:
+    """State of points ``(n, d)`` by the cells of a grid around them and, beside dividing lines, by their flow, ``(n,)``.
+
+    A point takes the state of the cell centres that enclose it where these agree; the others flow until they do.
+    """
+    basin = grid.basin.ravel()
+    corners = _corners(grid, points)
+    state = basin[corners[:, 0]]
+    moving = np.flatnonzero((basin[corners] != state[:, None]).any(-1))
+    flow = GradientFlow(surface, points[moving], tolerance=_FLOW_ERROR * float(grid.spacing.min()))
+    for _ in range(_MOST_FLOW_STEPS):
+        if not len(moving):
+            return state
+        flow.advance()
+        around = basin[_corners(grid, flow.position)]
+        apart = (around != around[:, :1]).any(-1)
+        state[moving[~apart]] = around[~apart, 0]
+        moving = moving[apart]
+        flow.keep(apart)
+    state[moving] = basin[grid.nearest(flow.position)]
+    return state
 
 
 def _flowed(surface: ReducedEnergy, points: Floats, stride: float) -> Floats:

@@ -9,9 +9,10 @@ from pyro_langevin.landscape.minima import distinct
 from pyro_langevin.landscape.surface import Floats, ReducedEnergy
 
 _MOST_ROUNDS = 40
-_QUIET_ROUNDS = 3  # rounds without a new minimum that end the search
+_QUIET_ROUNDS = 5  # rounds without a new minimum that end the search
 _WARMTH = (1.0, 4.0, 16.0)  # temperatures of the clouds around the minima from which descents start
 _DRAWS = 96  # descents a round and temperature
+_BROAD, _BROAD_DRAWS = 2.0, 192  # width of the cloud over the whole region, in spreads of the minima, and descents from it
 _MOST_CLIMBERS = 400  # a round
 _SAME = 1e-3  # of the radius: points nearer than this are one
 
@@ -21,7 +22,7 @@ def search(surface: ReducedEnergy, minima: Floats, *, height: float, radius: flo
 
     Every round (1) climbs out of each new minimum along all its modes, both ways, to saddles of index 1 (eigenvector
     following: Cerjan and Miller 1981) and descends on their other sides, and (2) descends from clouds of increasing
-    temperature around all minima and from points on the lines between them. It ends when three rounds found nothing.
+    temperature around all minima from points on the lines between them, and from all over the region. It ends when five rounds found nothing.
     A search by chance: a minimum with a narrow basin far from all others may be missed.
 
     Args:
@@ -79,6 +80,9 @@ def _clouds(surface: ReducedEnergy, minima: Floats, generator: np.random.Generat
     one, other = generator.integers(len(minima), size=(2, _DRAWS))
     share = generator.uniform(-0.5, 1.5, size=(_DRAWS, 1))  # also beyond the ends
     parts.append(minima[one] + share * (minima[other] - minima[one]))
+    # and all over the region: twice as wide as the wells lie apart
+    spread = _BROAD * np.sqrt(minima.var(0).mean() + 1.0 / np.median(values))
+    parts.append(minima.mean(0) + spread * generator.standard_normal((_BROAD_DRAWS, surface.dim)))
     return np.concatenate(parts)
 
 

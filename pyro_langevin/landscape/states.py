@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike
 from scipy.ndimage import map_coordinates
 
 from pyro_langevin.landscape.flow_basins import FlowBasins
+from pyro_langevin.landscape.grid_basins import state_on_grid
 from pyro_langevin.landscape.passes import PassNetwork
 from pyro_langevin.landscape.region import EnergyGrid
 from pyro_langevin.landscape.surface import Floats, Integers, ReducedEnergy, as_points
@@ -64,8 +65,9 @@ class Landscape:
     def basin(self, z: ArrayLike) -> Integers:
         """State of points ``(*batch, dim)``, ``(*batch,)``; -1 where a point is not finite.
 
-        One dimension: exact. Two and three: the gradient flow's basin of the nearest grid cell (points
-        beyond the grid take its edge). More: the flow of each point.
+        One dimension: exact. Two and three: that of the grid's cells around the point where these agree, else the
+        gradient flow of the point (points beyond the grid take its edge). More: the flow of each point up to 8192
+        points; of more, those whose neighbours agree take their state, of which some 3 in 10,000 are wrong.
         """
         points, shape = as_points(z, self.dim)
         finite = np.isfinite(points).all(-1)
@@ -102,7 +104,7 @@ class Landscape:
         if self.dim == 1:
             return np.searchsorted(self.saddle[:, 0], points[:, 0]).astype(np.int64)
         if self.grid is not None:
-            return self.grid.basin.ravel()[self.grid.nearest(points)]
+            return state_on_grid(self.surface, self.grid, points)
         assert self.flow is not None
         return self.flow(points)
 

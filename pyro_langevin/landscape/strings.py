@@ -10,7 +10,7 @@ from pyro_langevin.landscape.passes import Pass, without_redundant
 from pyro_langevin.landscape.saddles import feet_of
 from pyro_langevin.landscape.surface import Floats, ReducedEnergy
 
-_COARSE_THEN_FINE = ((25, 120), (101, 600))  # images and iterations; the fine only where the coarse led to no saddle
+_COARSE_THEN_FINE = ((25, 120), (101, 300))  # images and iterations; the fine only where the coarse led to no saddle
 _STIFFNESS_EVERY = 10
 _FEW = 11  # minima, every two of which a string joins; of more, each and its nearest
 _NEAREST = 5
