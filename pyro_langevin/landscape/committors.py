@@ -9,8 +9,10 @@ from numpy.typing import ArrayLike
 from scipy.ndimage import distance_transform_edt, map_coordinates
 
 from pyro_langevin.dynamics import UnderdampedDynamics
-from pyro_langevin.landscape.finite_volume import CoreFunction, core_committors
-from pyro_langevin.landscape.inertia import gap_committors, resolved_line
+from pyro_langevin.landscape.core_transitions import core_committors
+from pyro_langevin.landscape.finite_volume import CoreFunction
+from pyro_langevin.landscape.inertia import gap_committors
+from pyro_langevin.landscape.inertial_line import resolved_line
 from pyro_langevin.landscape.kinetics import along_dimensions, check_resolution, cored_generator
 from pyro_langevin.landscape.quadrature import gap_committors_1d
 from pyro_langevin.landscape.region import EnergyGrid

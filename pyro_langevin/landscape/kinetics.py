@@ -7,16 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from pyro_langevin.landscape.finite_volume import (
-    CoreFunction,
-    Generator,
-    GridCores,
-    core_committors,
-    core_fluxes,
-    make_generator,
-    passage_times,
-    timescales,
-)
+from pyro_langevin.landscape.core_transitions import core_committors, core_fluxes, passage_times
+from pyro_langevin.landscape.finite_volume import CoreFunction, Generator, GridCores, make_generator, timescales
 from pyro_langevin.landscape.quadrature import core_fluxes_1d, occupancy_1d, passage_times_1d, timescales_1d
 from pyro_langevin.landscape.region import EnergyGrid
 from pyro_langevin.landscape.states import Landscape

@@ -9,7 +9,7 @@ from scipy.sparse.linalg import splu
 
 from pyro_langevin.dynamics import UnderdampedDynamics
 from pyro_langevin.landscape.finite_volume import make_generator
-from pyro_langevin.landscape.inertia import resolved_line
+from pyro_langevin.landscape.inertial_line import resolved_line
 from pyro_langevin.landscape.kinetics import along_dimensions, generator_height
 from pyro_langevin.landscape.propagation import Solver, lagged_overlaps
 from pyro_langevin.landscape.region import EnergyGrid
