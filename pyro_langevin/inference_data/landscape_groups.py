@@ -19,6 +19,7 @@ from pyro_langevin.landscape import (
     LandscapeError,
     committors,
     inertial_committors,
+    minimum_energy_path,
     stationary_occupancy,
 )
 from pyro_langevin.model import LangevinModel
@@ -40,6 +41,9 @@ def states_group(model: LangevinModel, landscape: Landscape, barrier_sd: np.ndar
     path, height = np.full((n, n, _IMAGES, dim), np.nan), np.full((n, n, _IMAGES), np.nan)
     for place, (i, j) in zip(landscape.saddle, landscape.saddle_joins, strict=True):
         saddle[i, j] = saddle[j, i] = place
+        way = minimum_energy_path(landscape, int(i), int(j), images=_IMAGES)
+        path[i, j], path[j, i] = way.points, way.points[::-1]
+        height[i, j], height[j, i] = way.beta_energy, way.beta_energy[::-1]
     pair = ("state_from", "state_to")
     variables = {
         "minimum": (("state", "latent_dim"), landscape.minimum),
