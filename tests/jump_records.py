@@ -12,6 +12,19 @@ from pyro_langevin.diagnostics.jump_process import generator, mean_first_passage
 TWO_RATES = np.array([[0.0, 0.4], [0.8, 0.0]])
 # Reversible: the products of the rates round and back are equal.
 THREE_RATES = np.array([[0.0, 0.5, 1 / 6], [0.3, 0.0, 0.3], [0.2, 0.6, 0.0]])
+RING = np.array([[0.0, 0.6, 0.2], [0.2, 0.0, 0.6], [0.6, 0.2, 0.0]])  # three times as often round as back
+RATCHET_SEEN = np.stack([np.tile([-1.0, 0.0, 1.0], 2), np.repeat([1.0, -1.0], 3)], -1)
+
+
+def flashing_ratchet(height: float) -> np.ndarray:
+    """Three sites on a ring whose energies are there or not (Roldan and Parrondo 2010): six states."""
+    rates = np.zeros((6, 6))
+    for i in range(3):
+        for j in range(3):
+            if i != j:
+                rates[i, j], rates[3 + i, 3 + j] = np.exp(-height * (j - i) / 2), 1.0
+        rates[i, 3 + i] = rates[3 + i, i] = 1.0
+    return rates
 
 
 def exact_record(
@@ -109,3 +122,19 @@ def exact_record(
     )
     tree.attrs = {"drawn_from": "exact posterior"}
     return tree
+
+
+def drifting_record(
+    random: np.random.Generator, *, factor: float, other: float = 1.0, n_series: int = 30, duration: float = 20.0
+) -> xr.DataTree:
+    """Two states; in the second half the first is left ``factor`` times as often, the other ``other`` times."""
+    later = TWO_RATES * np.array([[factor], [other]])
+    paths = []
+    for _ in range(n_series):
+        first = jump_path(TWO_RATES, duration / 2, random)
+        second = jump_path(later, duration / 2, random)
+        while second.state[0] != first.state[-1]:
+            second = jump_path(later, duration / 2, random)
+        entry = np.append(first.entry, second.entry[1:] + duration / 2)
+        paths.append(Jumps(np.append(first.state, second.state[1:]), entry, duration))
+    return exact_record(TWO_RATES, np.full(n_series, duration), random, paths=paths)

@@ -3,28 +3,12 @@
 import numpy as np
 import pytest
 from draws import Jumps, jump_path
-from jump_records import THREE_RATES, TWO_RATES, exact_record
+from jump_records import RATCHET_SEEN, RING, THREE_RATES, TWO_RATES, exact_record, flashing_ratchet
 
 from pyro_langevin.diagnostics import detailed_balance
 from pyro_langevin.diagnostics.blocks import record_blocks, sign_test
 from pyro_langevin.diagnostics.cycles import cycle_part, fundamental_cycles
 from pyro_langevin.diagnostics.jump_process import stationary_law
-
-RING = np.array([[0.0, 0.6, 0.2], [0.2, 0.0, 0.6], [0.6, 0.2, 0.0]])  # three times as often round as back
-
-
-def flashing_ratchet(height):
-    """Three sites on a ring whose energies are there or not (Roldan and Parrondo 2010): six states."""
-    rates = np.zeros((6, 6))
-    for i in range(3):
-        for j in range(3):
-            if i != j:
-                rates[i, j], rates[3 + i, 3 + j] = np.exp(-height * (j - i) / 2), 1.0
-        rates[i, 3 + i] = rates[3 + i, i] = 1.0
-    return rates
-
-
-RATCHET_SEEN = np.stack([np.tile([-1.0, 0.0, 1.0], 2), np.repeat([1.0, -1.0], 3)], -1)
 
 
 def entropy_production(rates):
