@@ -139,6 +139,9 @@ def test_one_draw_with_all_the_weight_is_not_trusted() -> None:
     # smoothing spreads it over the twenty weights of the tail, each far below the next
     assert found["paths"].item() < 12.0 and (found["occupancy"] < 20.0).all()
     assert (found["k_hat_occupancy"] > 0.7).all()
+    # too few to be smoothed: the draw itself does not deviate from the mean that it alone makes
+    few = effective_samples(drawn(one_series(log_weight[:20], np.random.default_rng(0).uniform(size=20))))
+    np.testing.assert_allclose(few["occupancy"].values, 1.0, rtol=1e-6)
 
 
 def test_series_are_weighted_each_by_its_own() -> None:
@@ -196,6 +199,17 @@ def test_weights_correct_the_mean_and_their_error_is_right() -> None:
     assert float(tables[0]["sd"].sel(estimator="weights", state="A")) == pytest.approx(0.2, rel=0.15)
     assert tables[0].attrs["believed"] == "weights"
     assert float(tables[0]["correction"].sel(state="A")) == pytest.approx(found[0] - 0.5, abs=0.06)
+
+
+def test_series_are_pooled_as_independent() -> None:
+    """Sixteen series alike: a quarter of the deviation and of the error of one."""
+    random, draws = np.random.default_rng(0), 4000
+    first = random.uniform(size=(draws, 16))
+    table = corrected_occupancy(drawn(bare(np.log(first**2 * (1.0 - first)), first))).sel(state="A")
+    for estimator, sd in (("guide", math.sqrt(1.0 / 12.0)), ("weights", 0.2)):
+        assert float(table["sd"].sel(estimator=estimator)) == pytest.approx(sd / 4.0, rel=0.06)
+    alone = corrected_occupancy(drawn(weighted(draws, random))).sel(state="A", estimator="weights")
+    assert float(table["error"].sel(estimator="weights")) == pytest.approx(float(alone["error"]) / 4.0, rel=0.1)
 
 
 def test_believed_are_particles_where_weights_fail_and_else_the_guide() -> None:

@@ -135,12 +135,11 @@ def test_steps_are_weighted_as_the_whole_paths_are(kind: type[AmortisedGuide], i
         torch.testing.assert_close(total, prior.log_prob(drawn) - path.log_prob(drawn))
 
 
-@pytest.mark.parametrize("dim", [1, 2])
-def test_a_guide_far_off_is_no_worse_than_the_prior(dim: int) -> None:
+def test_a_guide_far_off_is_no_worse_than_the_prior() -> None:
     """Without the steps that are the prior's own the evidence comes out 6 nats too low here, in all runs alike."""
-    guide, process, data = problem(dim, max_step=0.4)
-    own = pl.GaussMarkovGuide(guide.model, pl.RecurrentEncoder(dim, 4), hidden=8)
-    own.initialise(data, torch.eye(dim))
+    guide, process, data = problem(2, max_step=0.4)
+    own = pl.GaussMarkovGuide(guide.model, pl.RecurrentEncoder(2, 4), hidden=8)
+    own.initialise(data, torch.eye(2))
     found = smooth_by_particles(own, data, particles=400, runs=RUNS, draws=1)
     check_evidence(found, evidence(process, data))
     assert float(found.log_evidence_error.max()) < 0.5
