@@ -40,7 +40,7 @@ def idata() -> Any:
     """Two seeds, series of different lengths, missing values: NaN in every group that can have some."""
     before = torch.get_default_dtype()
     torch.set_default_dtype(torch.float64)
-    fit, data = fitted(well_model(4.0), well_model(3.5), grid=GRID), well_data(4, 40)
+    fit, data = fitted(well_model(4.0), well_model(3.5), grid=GRID), well_data(3, 30)
     draws = pl.posterior(fit, data, draws=60)
     draws = add_log_likelihood(draws, fit, data)
     draws = add_posterior_predictive(draws, fit, data, draws=12)

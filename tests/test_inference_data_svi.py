@@ -321,6 +321,17 @@ def test_states_of_the_parameter_store_are_chains() -> None:
     assert pyro.param("mean").item() == before
 
 
+def test_a_state_does_not_stay_in_the_module_that_it_was_for() -> None:
+    Known(5.0)(Y)
+    state = pyro.get_param_store().get_state()
+    pyro.clear_param_store()
+    guide = Known(1.0)
+    own = guide.mean_unconstrained
+    idata = from_pyro_svi(level_model, [(guide, state), guide], model_args=(Y,), draws=4)
+    np.testing.assert_allclose(idata["posterior"]["level"].mean("draw"), [5.0, 1.0], atol=0.01)
+    assert guide.mean_unconstrained is own and own.item() == 1.0
+
+
 def test_fits_that_would_share_their_parameters_are_refused() -> None:
     with pytest.raises(ValueError, match="share their parameters.*learned_guide"):
         from_pyro_svi(level_model, [learned_guide, learned_guide], model_args=(Y,))
