@@ -63,13 +63,13 @@ def double_well_guide() -> Any:
 
 def three_states() -> Any:
     """Two seeds on three states of unlike weight, seen through six channels, in a plane."""
-    data = datasets.three_states(n_series=48, weights=(0.5, 0.35, 0.15), channels=6, seed=0).observations
+    data = datasets.three_states(n_series=24, weights=(0.5, 0.35, 0.15), channels=6, seed=0).observations
     return pl.posterior(fitted(data, dim=2, seeds=2), data, draws=20)
 
 
 def three_states_in_space() -> Any:
     """One seed on the same kind of data, in three latent dimensions."""
-    data = datasets.three_states(n_series=32, channels=6, seed=1).observations
+    data = datasets.three_states(n_series=24, channels=6, seed=1).observations
     return pl.posterior(fitted(data, dim=3, seeds=1), data, draws=5)
 
 
@@ -83,9 +83,9 @@ def inertial() -> Any:
     """One seed on noisy positions of underdamped particles in a double well."""
     torch.manual_seed(1000)
     times = torch.arange(200) * 0.2
-    start = torch.stack([torch.where(torch.rand(32) < 0.5, -1.0, 1.0), torch.randn(32)], -1)
+    start = torch.stack([torch.where(torch.rand(16) < 0.5, -1.0, 1.0), torch.randn(16)], -1)
     dynamics = pl.Underdamped(DoubleWell(4.0), friction=1.0)
-    positions = pl.simulate(dynamics, times, initial=start, max_step=0.01, n_paths=32)[..., :1]
+    positions = pl.simulate(dynamics, times, initial=start, max_step=0.01, n_paths=16)[..., :1]
     data = pl.Observations(positions + 0.2 * torch.randn_like(positions), times.numpy(), time_unit="s")
     return pl.posterior(fitted(data, dim=1, seeds=1, dynamics=pl.Underdamped), data, draws=4)
 

@@ -92,8 +92,9 @@ def _occupancies(ax: Axes, table: xr.Dataset, labels: list[str]) -> None:
         known = np.flatnonzero(~np.isnan(k[:, state]) & np.isfinite(effective[:, state]))
         if len(known) == 0:
             continue
+        # Two states have the same figures: the later is drawn smaller, so that both are seen.
         look, drawn = state_look(state), np.maximum(k[known, state], FLOOR)
         ax.plot(
-            effective[known, state], drawn, linestyle="none", marker=look.marker, markersize=9, color=look.colour,
-            markeredgecolor=PAPER_EDGE, zorder=4, label=f"occupancy of {label}",
+            effective[known, state], drawn, linestyle="none", marker=look.marker, color=look.colour,
+            markersize=max(6.0, 11.0 - 2.0 * state), markeredgecolor=PAPER_EDGE, zorder=4, label=f"occupancy of {label}",
         )
