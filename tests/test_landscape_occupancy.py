@@ -38,13 +38,14 @@ def test_laplace_has_the_weights_of_the_reference() -> None:
 
 @pytest.mark.parametrize("potential", [PrinzPotential(), DoubleWell(4.0, 0.5)])
 def test_on_a_line_quadrature_and_samples_agree(potential: PrinzPotential | DoubleWell) -> None:
-    found = stationary_occupancy(find_landscape(potential, [[0.0]], merge_below=0.3))
+    landscape = find_landscape(potential, [[0.0]], merge_below=0.3)
+    found = stationary_occupancy(landscape, samples=300_000)  # so many that a wrong weight shows
     assert found.estimator == ("integral", "sampled", "laplace")
     np.testing.assert_allclose(found.value.sum(0), 1.0)
     assert (found.error[:, 0] == 0).all() and (found.error[:, 1] > 0).all() and np.isnan(found.error[:, 2]).all()
     assert found.z[0] == 0.0 and found.z[1] < 4.0 and np.isnan(found.z[2])
     assert found.occupancy.tolist() == found.value[:, 0].tolist() and (found.standard_error == 0).all()
-    assert found.disagreement[1] < 0.03 and np.isinf(found.effective_samples[0])
+    assert found.disagreement[1] < 0.01 and np.isinf(found.effective_samples[0])
 
 
 def test_above_three_dimensions_both_samplers_find_the_occupancy(four: Landscape) -> None:
@@ -57,13 +58,13 @@ def test_above_three_dimensions_both_samplers_find_the_occupancy(four: Landscape
 
 
 def test_annealed_samples_have_the_boltzmann_moments(four: Landscape) -> None:
-    drawn = annealed_samples(four, 8000, np.random.default_rng(0))
+    drawn = annealed_samples(four, 30_000, np.random.default_rng(0))
     axis = np.linspace(-3.0, 3.0, 4001)
     weight = np.exp(-(2.0 * axis**2 + axis**4))
     exact = float((weight * axis**2).sum() / weight.sum())
     moment = (drawn.points[..., 1:] ** 2).mean((1, 2))  # one of each replica
     error = moment.std(ddof=1) / np.sqrt(len(moment))
-    assert abs(moment.mean() - exact) < 4.0 * error and error < 0.02 * exact
+    assert abs(moment.mean() - exact) < 4.0 * error and error < 0.01 * exact
     assert drawn.weight.sum() == pytest.approx(1.0)
 
 
