@@ -62,12 +62,13 @@ def plot_guide_quality(idata: Draws, *, ax: Axes | None = None) -> Axes:
             va="center", fontsize="small", color=INK,
         )
     worst = np.argsort(np.where(np.isfinite(k), k, -np.inf), axis=None)[::-1][:NAMED]
-    for flat in worst:
+    for flat, below in zip(worst, (3, -11, 14), strict=False):  # neighbours are not written over one another
         chain, series = np.unravel_index(flat, k.shape)
         if np.isfinite(k[chain, series]) and k[chain, series] > 0.5:
             ax.annotate(
-                str(shape["series"].values[series]), (effective[chain, series], drawn[chain, series]), xytext=(6, 3),
-                textcoords="offset points", fontsize="small", color=INK, path_effects=halo(), parse_math=False,
+                str(shape["series"].values[series]), (effective[chain, series], drawn[chain, series]),
+                xytext=(6, below), textcoords="offset points", fontsize="small", color=INK, path_effects=halo(),
+                parse_math=False,
             )
     if not np.isfinite(k).any() and not np.isneginf(k).any():
         ax.text(0.5, 0.5, "k-hat needs 25 draws", transform=ax.transAxes, ha="center", color=INK)
@@ -96,5 +97,6 @@ def _occupancies(ax: Axes, table: xr.Dataset, labels: list[str]) -> None:
         look, drawn = state_look(state), np.maximum(k[known, state], FLOOR)
         ax.plot(
             effective[known, state], drawn, linestyle="none", marker=look.marker, color=look.colour,
-            markersize=max(6.0, 11.0 - 2.0 * state), markeredgecolor=PAPER_EDGE, zorder=4, label=f"occupancy of {label}",
+            markersize=max(6.0, 14.0 - 5.0 * state), markeredgecolor=PAPER_EDGE, zorder=4,
+            label=f"occupancy of {label}",
         )
