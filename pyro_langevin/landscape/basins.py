@@ -43,9 +43,9 @@ def find_landscape(
     """States of a potential.
 
     One dimension: every minimum and maximum up to 36 kT. Two and three: every minimum wider than a grid cell
-    in the region up to 20 (18) kT around the starts; flow basins of the grid's cells. More: the minima that
-    descents from the starts and the strings between them reach. Shallow basins are merged, and minima more
-    than 15 kT above the lowest are no states.
+    in the region up to 20 (18) kT around the starts; flow basins of the grid's cells. More: the minima
+    that a search from the starts finds, out over saddles and down from random points. Shallow basins are merged,
+    and minima more than 15 kT above the lowest are no states.
 
     Args:
         potential: The potential; a copy is evaluated in float64.
@@ -54,7 +54,8 @@ def find_landscape(
         merge_below: Least depth of a state, kT.
         beyond_starts: In one dimension, whether wells beyond the outermost that hold a start are states. A
             learned potential may have one where no path ever was, of which the data know nothing; the line then ends
-            at the barrier before it.
+            at the barrier before it. Above three dimensions, whether wells are sought where neither descents from
+            the starts nor the ways between these lead.
 
     Raises:
         LandscapeError: If the potential does not confine, or starts are of another dimension or not finite.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from operator import itemgetter
 
 import numpy as np
 from scipy.integrate import solve_ivp
@@ -108,14 +109,14 @@ def _over(
         near = min(float(np.linalg.norm(item.location - minimum)) for minimum in (foot, end))
         ways = [_descent(surface, side, (foot, end)) for side in beside(surface, item.location[None], _ASIDE * near)]
         if all(way is not None for way in ways) and {way[0] for way in ways if way is not None} == {0, 1}:
-            first, second = (way[1] for way in sorted((way for way in ways if way is not None), key=lambda way: way[0]))
+            first, second = (way[1] for way in sorted((way for way in ways if way is not None), key=itemgetter(0)))
             top = item.location[None]
             return np.concatenate([foot[None], first[::-1], top]), np.concatenate([top, second, end[None]])
     half = _STRING[0] // 2 + 1
     line = np.concatenate([np.linspace(foot, item.location, half)[:-1], np.linspace(item.location, end, half)])
     line = relaxed(surface, line[None], iterations=_STRING[1])[0]
-    top = int(surface(line).argmax())
-    return line[: top + 1], line[top:]
+    highest = int(surface(line).argmax())
+    return line[: highest + 1], line[highest:]
 
 
 def _descent(surface: ReducedEnergy, start: Floats, minima: tuple[Floats, Floats]) -> tuple[int, Floats] | None:

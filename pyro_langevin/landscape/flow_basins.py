@@ -23,9 +23,9 @@ _JUDGED_AT = (4, 8, 16)  # steps of a flow after which it is looked for neighbou
 class FlowBasins:
     """State of a point by its gradient flow, or by points near it that have flowed.
 
-    A flow ends as soon as it enters an ellipsoid around a minimum that no flow leaves. Up to 8192 points are all flowed.
-    Of more, a random 8192 are, and the others take the state of their neighbours where these agree; the rest, near the
-    dividing surfaces, are flowed and become neighbours in turn. Wrong for about 3 in 10,000 points then.
+    A flow ends as soon as it enters an ellipsoid around a minimum that no flow leaves. Up to 8192 points are all
+    flowed. Of more, a random 8192 are, and the others take the state of their neighbours where these agree; the rest,
+    near the dividing surfaces, are flowed and become neighbours in turn. Wrong for about 3 in 10,000 points then.
 
     Args:
         surface: Reduced energy.

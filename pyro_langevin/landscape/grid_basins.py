@@ -6,10 +6,10 @@ import numpy as np
 from scipy.ndimage import distance_transform_edt
 
 from pyro_langevin.landscape.descent import flow_by_arc_length, implicit_step
-from pyro_langevin.landscape.trapping import inward_reach
 from pyro_langevin.landscape.gradient_flow import GradientFlow
 from pyro_langevin.landscape.region import EnergyGrid
 from pyro_langevin.landscape.surface import Floats, Integers, ReducedEnergy
+from pyro_langevin.landscape.trapping import inward_reach
 
 _STRIDE = 1.2  # cells a flow step covers
 _MOST_STRIDES = 200  # of the cells along a dividing line
@@ -50,7 +50,7 @@ def flow_basins(surface: ReducedEnergy, grid: EnergyGrid, minima: Floats, *, hei
 
 
 def state_on_grid(surface: ReducedEnergy, grid: EnergyGrid, points: Floats) -> Integers:
-    """State of points ``(n, d)`` by the cells of a grid around them and, beside dividing lines, by their flow, ``(n,)``.
+    """State of points ``(n, d)`` by the cells around them and, beside dividing lines, by their flow, ``(n,)``.
 
     A point takes the state of the cell centres that enclose it where these agree; the others flow until they do.
     """

@@ -12,7 +12,7 @@ _MOST_ROUNDS = 40
 _QUIET_ROUNDS = 5  # rounds without a new minimum that end the search
 _WARMTH = (1.0, 4.0, 16.0)  # temperatures of the clouds around the minima from which descents start
 _DRAWS = 96  # descents a round and temperature
-_BROAD, _BROAD_DRAWS = 2.0, 192  # width of the cloud over the whole region, in spreads of the minima, and descents from it
+_BROAD, _BROAD_DRAWS = 2.0, 192  # width of the cloud over the region, in spreads of the minima; its descents
 _MOST_CLIMBERS = 400  # a round
 _SAME = 1e-3  # of the radius: points nearer than this are one
 
@@ -22,7 +22,8 @@ def search(surface: ReducedEnergy, minima: Floats, *, height: float, radius: flo
 
     Every round (1) climbs out of each new minimum along all its modes, both ways, to saddles of index 1 (eigenvector
     following: Cerjan and Miller 1981) and descends on their other sides, and (2) descends from clouds of increasing
-    temperature around all minima from points on the lines between them, and from all over the region. It ends when five rounds found nothing.
+    temperature around all minima, from points on the lines between them, and from all over the region. It ends when
+    five rounds found nothing.
     A search by chance: a minimum with a narrow basin far from all others may be missed.
 
     Args:

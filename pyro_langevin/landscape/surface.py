@@ -15,7 +15,7 @@ from pyro_langevin.potentials.base import Potential
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
-_CHUNK = 512  # points evaluated at once: a mixture's terms for them stay in the cache, four times faster in 6-D than 16,384
+_CHUNK = 512  # points evaluated at once: so a mixture's terms stay in the cache, four times faster than 16,384
 
 
 class LandscapeError(ValueError):

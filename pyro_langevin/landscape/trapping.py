@@ -53,8 +53,8 @@ class TrappingEllipsoids:
 
     def deviations(self, points: Floats) -> Floats:
         """Distance of points ``(n, d)`` from every minimum in its standard deviations, ``(n, minima)``."""
-        columns = [np.linalg.norm((points - m) @ root.T, axis=-1) for m, root in zip(self.minima, self._root, strict=True)]
-        return np.stack(columns, -1)
+        pairs = zip(self.minima, self._root, strict=True)
+        return np.stack([np.linalg.norm((points - m) @ root.T, axis=-1) for m, root in pairs], -1)
 
     def owner(self, points: Floats) -> Integers:
         """Minimum in whose ellipsoid points ``(n, d)`` lie, ``(n,)``; -1 outside all."""
