@@ -12,7 +12,7 @@ from pyro_langevin.diagnostics import dwell_times, mfpt, occupancy, path_rates
 from pyro_langevin.diagnostics.intervals import shortest_interval
 from pyro_langevin.diagnostics.jump_process import mean_first_passage, stationary_law
 
-LENGTHS = {0.3: 400, 1.0: 120, 3.0: 40, 10.0: 15, 30.0: 6}  # in mean dwells, and the number of series
+LENGTHS = {0.3: 700, 1.0: 200, 3.0: 70, 10.0: 25, 30.0: 10}  # in mean dwells, and the number of series
 
 
 def estimates(record, rates):
@@ -61,7 +61,9 @@ def test_estimators_are_unbiased_and_covered_at_every_length(rates):
             errors = np.array([part[0][name] for part in found])
             z = errors.mean(0) / (errors.std(0, ddof=1) / np.sqrt(replicas))
             print(f"{length:4} {name:12} bias {np.round(errors.mean(0), 3)} standard errors {np.round(z, 1)}")
-            assert (abs(z) < 3.0).all(), (length, name, z)
+            # Of a hundred figures one is three standard errors off by chance in every fourth run, four in none of 150.
+            # What bias there is of occupancies and times is a tenth of their standard deviation, 1.4 of these errors.
+            assert (abs(z) < 4.0).all(), (length, name, z)
         for name in found[0][1]:
             share = np.mean([part[1][name].mean() for part in found])
             print(f"{length:4} {name:12} covered {share:.3f}")

@@ -5,10 +5,12 @@ import re
 
 import numpy as np
 import pytest
+import xarray as xr
 from draws import THREE, TWO, Truth, as_inference_data, make_groups
 
 from pyro_langevin.diagnostics import (
     barriers,
+    corrected_occupancy,
     dwell_times,
     k_hat,
     mfpt,
@@ -22,7 +24,9 @@ ONE = Truth(np.zeros((1, 1)), np.zeros((1, 1)))
 
 
 def test_rows_of_two_states():
-    table = summary(as_inference_data(make_groups(TWO)))
+    groups = make_groups(TWO)
+    groups["occupancy"] = groups["occupancy"].drop_vars(["smoothed", "smoothed_error"])
+    table = summary(as_inference_data(groups))
     assert list(table.columns) == ["mean", "sd", "hdi_5%", "hdi_95%", "unit", "estimator"]
     states = [
         f"{name}[{s}]" for name in ("occupancy", "occupancy_long_run", "occupancy_stationary") for s in "AB"
@@ -36,6 +40,31 @@ def test_rows_of_two_states():
     assert (figures["sd"] > 0).all()
     assert table.loc["mfpt[A->B]", "unit"] == "s"
     assert table.loc["barrier[A->B]", "unit"] == "kT"
+
+
+def test_other_occupancies_are_shown_where_they_say_something_else():
+    groups = make_groups(TWO, n_draws=30)
+    held = groups["occupancy"]
+    trusted = held["stationary"].sel(estimator="integral", drop=True)
+    value = held["stationary"].copy()
+    value[..., 2] = trusted + xr.DataArray([0.05, -0.05], dims="state")
+    held["stationary"], held["stationary_chain"] = value, trusted + xr.DataArray([-0.03, 0.03], dims="state")
+    idata = as_inference_data(groups)
+    table = summary(idata)
+    own = trusted.mean("chain").values
+    assert table.loc["occupancy_laplace[A]", "mean"] == pytest.approx(own[0] + 0.05)
+    assert table.loc["occupancy_chain[B]", "mean"] == pytest.approx(own[1] + 0.03)
+    assert "occupancy_sampled[A]" not in table.index
+    corrected = corrected_occupancy(idata)
+    believed = corrected.attrs["believed"]
+    assert believed != "guide"
+    row = table.loc["occupancy_corrected[A]"]
+    assert row["mean"] == float(corrected["mean"].sel(estimator=believed, state="A"))
+    assert believed in row["estimator"]
+    record = summary_record(idata)["states"][0]
+    assert record["occupancy_corrected"]["mean"] == row["mean"]
+    idata.attrs["drawn_from"] = "exact posterior"
+    assert not any(name.startswith("occupancy_corrected") for name in summary(idata).index)
 
 
 def test_figures_of_the_summary_are_those_of_the_diagnostics():
@@ -62,6 +91,7 @@ def test_record_has_the_keys_of_its_docstring():
         "label",
         "location",
         "occupancy",
+        "occupancy_corrected",
         "occupancy_long_run",
         "occupancy_stationary",
         "dwell_mean",

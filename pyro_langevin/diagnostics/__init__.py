@@ -3,9 +3,11 @@
 from pyro_langevin.diagnostics.basin_tree import basin_tree
 from pyro_langevin.diagnostics.chapman_kolmogorov import chapman_kolmogorov
 from pyro_langevin.diagnostics.committor import committor
+from pyro_langevin.diagnostics.correction import corrected_occupancy
 from pyro_langevin.diagnostics.detailed_balance import detailed_balance
 from pyro_langevin.diagnostics.dwell import dwell_survival, dwell_times
-from pyro_langevin.diagnostics.guide_quality import elbo, k_hat
+from pyro_langevin.diagnostics.effective_samples import effective_samples
+from pyro_langevin.diagnostics.guide_quality import elbo, evidence_gap, k_hat
 from pyro_langevin.diagnostics.implied_timescales import implied_timescales
 from pyro_langevin.diagnostics.kinetics import barriers, kinetics_table, mfpt, timescales
 from pyro_langevin.diagnostics.occupancy import occupancy
@@ -33,10 +35,13 @@ __all__ = [
     "basin_tree",
     "chapman_kolmogorov",
     "committor",
+    "corrected_occupancy",
     "detailed_balance",
     "dwell_survival",
     "dwell_times",
+    "effective_samples",
     "elbo",
+    "evidence_gap",
     "implied_timescales",
     "k_hat",
     "kinetics_table",

@@ -19,9 +19,10 @@ def dwell_times(idata: Draws) -> xr.Dataset:
     ``mean = exposure / events``, both averaged over chains and draws: the time between reaching a state's
     core and reaching another's, over the number of such passages. A visit that the record cuts off adds
     exposure and no event, so long dwells in short records come out as long as they are (the mean over
-    complete dwells alone comes out short). The rate, its inverse, is unbiased; the dwell itself is too long by about a
-    share of ``1 / events``, small beside its standard deviation of ``1 / sqrt(events)``. The interval is the shortest on the log scale of the mixture of Gamma posteriors over
-    draws: it holds what the noise and what the length of the record leave open.
+    complete dwells alone comes out short). The rate, its inverse, is unbiased; the dwell itself is too long
+    by a share of about ``1 / events``, small beside its standard deviation of ``1 / sqrt(events)``. The
+    interval is the shortest on the log scale of the mixture of Gamma posteriors over draws: it holds what
+    the noise and what the length of the record leave open.
 
     Returns:
         Per state: ``mean``; ``sd`` (NaN below three events, where the posterior has none); ``hdi_low``,

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from pyro_langevin.diagnostics.correction import corrected_occupancy
 from pyro_langevin.diagnostics.dwell import dwell_times
 from pyro_langevin.diagnostics.guide_quality import elbo, k_hat
 from pyro_langevin.diagnostics.intervals import shortest_interval
@@ -49,9 +50,10 @@ def summary_record(idata: Draws) -> dict[str, Any]:
     =====================  ======================================================================
 
     Each state has ``label``; ``location``, a list of figures, one a channel: mean emission at the minimum,
-    data units; ``occupancy``, figure: posterior paths, this record; ``occupancy_long_run``, figure: from the
-    paths' rates, record length included; ``occupancy_stationary``, figure: Boltzmann law of the potential;
-    ``dwell_mean``, figure: posterior paths, time unit.
+    data units; ``occupancy``, figure: posterior paths, this record; ``occupancy_corrected``, figure: the same
+    corrected for what the guide gets wrong, where that can be told, else the same figure;
+    ``occupancy_long_run``, figure: from the paths' rates, record length included; ``occupancy_stationary``,
+    figure: Boltzmann law of the potential; ``dwell_mean``, figure: posterior paths, time unit.
     """
     kinetics = group(idata, "kinetics")
     k = k_hat(idata).transpose("chain", "series")
@@ -85,12 +87,14 @@ def summary_record(idata: Draws) -> dict[str, Any]:
 def _states(idata: Draws) -> list[dict[str, Any]]:
     location = group(idata, "states", "location")["location"].transpose("chain", "state", "channel")
     table = occupancy(idata)
+    corrected = corrected_occupancy(idata)
     dwell = dwell_times(idata)
     return [
         {
             "label": label,
             "location": [_of_sample(location.values[:, i, c]) for c in range(location.sizes["channel"])],
             "occupancy": _figure(table.sel(estimator="path", state=label)),
+            "occupancy_corrected": _figure(corrected.sel(estimator=corrected.attrs["believed"], state=label)),
             "occupancy_long_run": _figure(table.sel(estimator="long_run", state=label)),
             "occupancy_stationary": _figure(table.sel(estimator="stationary", state=label)),
             "dwell_mean": _figure(dwell.sel(state=label)),

@@ -13,7 +13,7 @@ from pyro_langevin.diagnostics.guide_quality import elbo
 from pyro_langevin.diagnostics.intervals import shortest_interval
 from pyro_langevin.diagnostics.kinetics import barriers, kinetics_table, mfpt, timescales
 from pyro_langevin.diagnostics.layout import Draws, group, state_labels
-from pyro_langevin.diagnostics.occupancy import occupancy
+from pyro_langevin.diagnostics.occupancy_rows import occupancy_rows
 
 __all__ = ["hopping_processes", "summary"]
 
@@ -23,16 +23,18 @@ COLUMNS = ["mean", "sd", "hdi_5%", "hdi_95%", "unit", "estimator"]
 def summary(idata: Draws) -> pd.DataFrame:
     """Table of the states and their kinetics, one figure a row, in the manner of ``az.summary``.
 
-    Rows: ``occupancy[A]`` (posterior paths; this record), ``occupancy_long_run[A]``,
-        ``occupancy_stationary[A]``, ``dwell[A]`` (paths), ``dwell_prior[A]``, ``mfpt[A->B]`` and
-        ``barrier[A->B]`` (learned potential), ``timescale[1]``, ..., ``diffusion[0]``, ..., ``elbo``.
-        Columns: ``mean``; ``sd``; ``hdi_5%`` and ``hdi_95%``, the ends of a 90 % interval; ``unit``;
-        ``estimator``, where the figure comes from and what the interval covers. Times have a skewed
-        posterior: their ``mean`` is exposure over events, or a geometric mean over seeds.
+    Rows: ``occupancy[A]`` (posterior paths; this record), ``occupancy_long_run[A]``, ``occupancy_stationary[A]``; where
+        they say something else ``occupancy_corrected[A]`` (draws of a guide, by weights or particles; this record),
+        ``occupancy_sampled[A]`` and ``occupancy_laplace[A]`` (other estimators of the Boltzmann law) and
+        ``occupancy_chain[A]`` (of the dynamics as discretised); ``dwell[A]`` (paths), ``dwell_prior[A]``,
+        ``mfpt[A->B]`` and ``barrier[A->B]`` (learned potential), ``timescale[1]``, ..., ``diffusion[0]``, ...,
+        ``elbo``. Columns: ``mean``; ``sd``; ``hdi_5%`` and ``hdi_95%``, the ends of a 90 % interval; ``unit``;
+        ``estimator``, where the figure comes from and what the interval covers. Times have a skewed posterior: their
+        ``mean`` is exposure over events, or a geometric mean over seeds.
     """
     return pd.DataFrame.from_dict(
         {
-            **_occupancy_rows(idata),
+            **occupancy_rows(idata),
             **_time_rows(idata),
             **_barrier_rows(idata),
             **_timescale_rows(idata),
@@ -48,21 +50,6 @@ def hopping_processes(idata: Draws) -> int:
     """Number of relaxation processes that are hops between states, at least one, at most those computed."""
     processes = group(idata, "kinetics", "timescale").sizes["process"]
     return min(processes, max(1, len(state_labels(idata)) - 1))
-
-
-def _occupancy_rows(idata: Draws) -> dict[str, list[Any]]:
-    table = occupancy(idata)
-    names = {"path": "occupancy", "long_run": "occupancy_long_run", "stationary": "occupancy_stationary"}
-    notes = {
-        "path": "posterior paths; this record",
-        "long_run": "rates of posterior paths; long run, incl. record length",
-        "stationary": "Boltzmann law of learned potential; seeds and record length",
-    }
-    return {
-        f"{name}[{label}]": [*_figures(table.sel(estimator=estimator, state=label)), "", notes[estimator]]
-        for estimator, name in names.items()
-        for label in state_labels(idata)
-    }
 
 
 def _time_rows(idata: Draws) -> dict[str, list[Any]]:

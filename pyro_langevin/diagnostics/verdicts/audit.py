@@ -50,9 +50,10 @@ def audit(idata: Draws) -> list[str]:
     Checked are: one state only; the seeds' number of states; too few transitions; states behind low barriers that
     are recrossed; the first against the second half of the record; detailed balance of paths and data; the learned
     potential's rates against those of its posterior paths, whether the data tell barriers, and the transition
-    probabilities at several lags (Chapman-Kolmogorov); kinetics and occupancies as discretised against continuous time (the step-size checks); the
-    Boltzmann against the path occupancy; the estimators of the Boltzmann occupancy; the seeds' ELBOs; the guide against
-    the posterior. Clean draws give an empty list. What a check needs and the draws do not hold is not checked.
+    probabilities at several lags (Chapman-Kolmogorov); kinetics and occupancies as discretised against continuous time
+    (the step-size checks); the Boltzmann against the path occupancy; the estimators of the Boltzmann occupancy; the
+    seeds' ELBOs; the guide against the posterior. Clean draws give an empty list. What a check needs and the draws do
+    not hold is not checked.
     """
     return [warning for check in CHECKS for warning in check(idata)]
 

@@ -11,7 +11,8 @@ from pyro_langevin.diagnostics.occupancy import occupancy
 
 __all__ = ["stationary_against_path"]
 
-OCCUPANCY_SIGMAS = 2.0
+OCCUPANCY_SIGMAS = 2.8
+"""Of the difference, in what the record allows: two would alarm in one fit of twenty all by itself."""
 OCCUPANCY_TOLERANCE = 0.02
 """Difference of occupancies that is let pass however long the record."""
 
