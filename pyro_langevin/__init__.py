@@ -1,6 +1,18 @@
 """Latent Langevin processes with learned potentials as Pyro priors: states, occupancy and kinetics of noisy series."""
 
-from pyro_langevin.diagnostics import audit, dwell_times, kinetics_table, occupancy, summary, summary_record
+from pyro_langevin.diagnostics import (
+    audit,
+    chapman_kolmogorov,
+    corrected_occupancy,
+    detailed_balance,
+    dwell_times,
+    implied_timescales,
+    kinetics_table,
+    occupancy,
+    summary,
+    summary_record,
+    transition_matrix,
+)
 from pyro_langevin.dynamics import (
     OBABO,
     AdditiveNoise,
@@ -28,11 +40,22 @@ from pyro_langevin.emissions import (
 from pyro_langevin.encoders import Filtering, RecurrentEncoder, Smoothing, TwoSided
 from pyro_langevin.grid_filter import StateGrid, grid_log_evidence, sample_smoothed
 from pyro_langevin.guides import ControlledGuide, ControlNetwork, GaussMarkovGuide, JointGuide, SteeredGuide
-from pyro_langevin.inference_data import load_draws, posterior, save_draws
+from pyro_langevin.inference_data import (
+    add_log_likelihood,
+    add_posterior_predictive,
+    add_prior_predictive,
+    as_elpd,
+    from_pyro_svi,
+    leave_future_out,
+    load_draws,
+    posterior,
+    save_draws,
+)
 from pyro_langevin.initial import MixtureInitial
-from pyro_langevin.landscape import find_landscape
+from pyro_langevin.landscape import find_landscape, minimum_energy_path, stationary_occupancy
 from pyro_langevin.model import LangevinModel
 from pyro_langevin.observations import ObservationError, Observations, join_channels
+from pyro_langevin.particle_filter import smooth_by_particles
 from pyro_langevin.paths import (
     Absolute,
     Additive,
@@ -46,7 +69,25 @@ from pyro_langevin.paths import (
     SteeredPath,
     prefix_condition,
 )
-from pyro_langevin.plots import plot_data, plot_dwell_survival, plot_landscape, plot_loss, plot_occupancy
+from pyro_langevin.plots import (
+    plot_basin_tree,
+    plot_chapman_kolmogorov,
+    plot_committor,
+    plot_data,
+    plot_dwell_survival,
+    plot_guide_quality,
+    plot_landscape,
+    plot_loss,
+    plot_mfpt,
+    plot_occupancy,
+    plot_occupancy_variance,
+    plot_phase_portrait,
+    plot_predictive,
+    plot_rate_network,
+    plot_state_probability,
+    plot_state_raster,
+    plot_timescales,
+)
 from pyro_langevin.potentials import (
     LocalExpansion,
     MixturePotential,
@@ -115,28 +156,54 @@ __all__ = [
     "TrainingError",
     "TwoSided",
     "Underdamped",
+    "add_log_likelihood",
+    "add_posterior_predictive",
+    "add_prior_predictive",
+    "as_elpd",
     "audit",
+    "chapman_kolmogorov",
+    "corrected_occupancy",
+    "detailed_balance",
     "dwell_times",
     "find_landscape",
     "fit",
+    "from_pyro_svi",
     "grid_log_evidence",
+    "implied_timescales",
     "join_channels",
     "kinetics_table",
+    "leave_future_out",
     "load_draws",
+    "minimum_energy_path",
     "occupancy",
+    "plot_basin_tree",
+    "plot_chapman_kolmogorov",
+    "plot_committor",
     "plot_data",
     "plot_dwell_survival",
+    "plot_guide_quality",
     "plot_landscape",
     "plot_loss",
+    "plot_mfpt",
     "plot_occupancy",
+    "plot_occupancy_variance",
+    "plot_phase_portrait",
+    "plot_predictive",
+    "plot_rate_network",
+    "plot_state_probability",
+    "plot_state_raster",
+    "plot_timescales",
     "posterior",
     "prefix_condition",
     "read_table",
     "sample_smoothed",
     "save_draws",
     "simulate",
+    "smooth_by_particles",
+    "stationary_occupancy",
     "summary",
     "summary_record",
     "to_torchsde",
+    "transition_matrix",
     "write_report",
 ]

@@ -55,7 +55,7 @@ class Transitions:
         return divergence_of_rows(*self.hops(matrix, weight, state))
 
     def hops(self, matrix: Tensor, weight: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-        """Passages between states as counted, and in proportion as a stationary process makes them, ``(states, states)``.
+        """Passages between states: as counted, and in proportion to a stationary process's, ``(states, states)`` both.
 
         Args:
             matrix: Transition matrix ``(n, n)``.
