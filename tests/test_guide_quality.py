@@ -325,4 +325,3 @@ def test_the_occupancy_of_a_shifted_guide_is_corrected() -> None:
     error = math.hypot(float(best["error"]), float(off["error"]))
     assert abs(float(best["mean"] - off["mean"])) < 6.0 * error
     assert abs(float(table["correction"].sel(state="A"))) > 10.0 * error
-    assert len(list(corrected_figures(drawn(draws_of(damaged, data, landscape))))) == 2
