@@ -1,4 +1,4 @@
-"""Fits that nobody had to make: models with their true parameters, as ``fit`` returns them."""
+"""Fits that nobody had to make: models with their true parameters, or damaged ones, as ``fit`` returns them."""
 
 from __future__ import annotations
 
@@ -8,8 +8,11 @@ import numpy as np
 import torch
 
 import pyro_langevin as pl
+from pyro_langevin.potentials import Potential
 from pyro_langevin.potentials.analytic import DoubleWell
 from pyro_langevin.training import FittedMember
+
+CELLS = {1: 160, 2: 50}
 
 
 def fitted(*models: pl.LangevinModel, grid: pl.StateGrid | None) -> pl.FitResult:
@@ -47,6 +50,34 @@ def well_data(n_series: int = 6, n_times: int = 60) -> pl.Observations:
     values = [path[: n_times - 7 * (i % 4)] for i, path in enumerate(z + 0.3 * random.standard_normal(z.shape))]
     values[0][5] = np.nan
     return pl.Observations(values, [0.2 * np.arange(len(one)) for one in values])
+
+
+def known_fit(
+    potential: Potential, observations: pl.Observations, *, noise: float, diffusion: float = 1.0
+) -> pl.FitResult:
+    """A "fit" whose potential, diffusion and noise are given; latent coordinates are the channels themselves."""
+    dim = potential.dim
+    points = observations.values[observations.mask.all(-1)]
+    emission, initial = pl.GaussianEmission(dim, dim), pl.MixtureInitial(dim, 8)
+    with torch.no_grad():
+        emission.decoder.weight.copy_(torch.eye(dim))
+        emission.decoder.bias.zero_()
+        emission.noise = torch.full((dim,), noise)
+    initial.initialise(points[:: max(1, len(points) // 4000)])
+    model = pl.LangevinModel(pl.Overdamped(potential, friction=1.0 / diffusion), emission, initial=initial)
+    guide = pl.SteeredGuide(model, pl.RecurrentEncoder(dim))
+    grid = pl.StateGrid.covering(points, size=CELLS[dim])
+    return pl.FitResult([FittedMember(0, model, guide, [0.0], ["evidence"], grid=grid)])
+
+
+def diffused(
+    gradient: object, *, n_series: int, n_times: int, gap: float, noise: float, seed: int, start: float = -1.0
+) -> pl.Observations:
+    """Noisy positions of a unit diffusion; half the series start at ``start`` and half at its mirror image."""
+    random = np.random.default_rng(seed)
+    first = np.where(np.arange(n_series) % 2 == 0, start, -start)[:, None]
+    path = pl.datasets.simulate_overdamped(gradient, first, n_times=n_times, gap=gap, seed=random)  # type: ignore[arg-type]
+    return pl.Observations(path + noise * random.normal(size=path.shape), gap * np.arange(n_times))
 
 
 #: Covers the double well.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from known_models import diffused, known_fit
+from hand_made_fits import diffused, known_fit
 
 import pyro_langevin as pl
 from pyro_langevin import datasets, diagnostics
