@@ -19,7 +19,7 @@ from pyro_langevin.model import LangevinModel
 from pyro_langevin.observations import ObservationError, Observations
 from pyro_langevin.potentials import MixturePotential, QuadraticPotential
 from pyro_langevin.potentials.analytic import DoubleWell
-from pyro_langevin.training.lag import choose_lag, hops_as_rows_tell, lagged_transitions, state_of_cells
+from pyro_langevin.training.lag import Agreement, agreement, choose_lag, lagged_transitions, state_of_cells
 
 GAP = 0.3
 
@@ -247,8 +247,8 @@ def test_a_process_that_needs_time_to_pass_hops_as_often_as_jumps_do() -> None:
 
 def test_rows_tell_diffusion_and_barrier_apart_better_than_a_lag() -> None:
     """A higher barrier with faster diffusion hops as often as the truth."""
-    data = datasets.double_well(30, 201, noise=0.5, seed=3).observations
-    data, grid, lag = Observations(data.values.double(), data.times), line(100), 25
+    data = datasets.double_well(100, 201, noise=0.5, seed=3).observations
+    data, grid, lag = Observations(data.values.double(), data.times), line(80), 25
     truth = double_well()
     passage = continuous_kinetics(find_landscape(DoubleWell(), np.array([[-1.0], [1.0]])), 1.0).mfpt[0, 1]
     higher = DoubleWell(4.8)
@@ -256,8 +256,9 @@ def test_rows_tell_diffusion_and_barrier_apart_better_than_a_lag() -> None:
     ridge = double_well(float(slow / passage), potential=higher)
     lagged, state = lagged_transitions(truth, data, grid, lag), state_of_cells(truth, grid)
     assert state is not None
-    assert hops_as_rows_tell(ridge, lagged, grid, state)
-    assert not hops_as_rows_tell(double_well(2.5), lagged, grid, state)
+    assert agreement(ridge, lagged, lag, grid, state) is Agreement.FULL
+    assert agreement(double_well(1.7), lagged, lag, grid, state) is Agreement.PARTIAL
+    assert agreement(double_well(4.0), lagged, lag, grid, state) is Agreement.NONE
     lost = []
     for every in (1, lag):
         thinned = data.thinned(every)

@@ -98,7 +98,7 @@ def posterior(
         "warnings": json.dumps(warnings),
         "model_fitted_by": "evidence" if "evidence" in result.members[0].phase else "bound",
         "drawn_from": "exact posterior" if exact else "guide",
-        "fitted_at_lag": json.dumps([member.seed for member in result.members if member.at_lag]),
+        "barriers_not_told": json.dumps([member.seed for member in result.members if not member.barriers_told]),
         "seeds": json.dumps([member.seed for member in result.members]),
         "versions": json.dumps({p: version(p) for p in ("pyro-langevin", "pyro-ppl", "torch", "arviz")}),
     }

@@ -86,7 +86,12 @@ class EvidenceObjective:
         return misfit + self._held(model) + self._unit(model)
 
     def of_transitions(
-        self, model: LangevinModel, lagged: Transitions, rows: Transitions | None, state: Tensor | None
+        self,
+        model: LangevinModel,
+        lagged: Transitions,
+        rows: Transitions | None,
+        state: Tensor | None,
+        weight: float = 1.0,
     ) -> Tensor:
         """The same for counted transitions instead of observations: only the dynamics are seen.
 
@@ -95,6 +100,7 @@ class EvidenceObjective:
             lagged: Transitions at the lag.
             rows: Transitions from row to row, which then take the place of the lagged ones in all but the hops.
             state: State of every cell, ``(n,)``, to give the hops between states at the lag their weight.
+            weight: Factor on that weight.
         """
         propagator = Propagator.of(model.dynamics.read(), self.grid)
         counted = lagged if rows is None else rows
@@ -102,7 +108,8 @@ class EvidenceObjective:
         over_gap, over_lag = propagator.matrices(gaps)
         misfit = -counted.evidence_bound(over_gap)
         if state is not None:
-            misfit = misfit + _HOPS * lagged.hop_divergence(over_lag, propagator.root_weight.square(), state)
+            hops = lagged.hop_divergence(over_lag, propagator.root_weight.square(), state)
+            misfit = misfit + weight * _HOPS * hops
         return misfit / counted.n_values + self._held(model)
 
     def of_hops(self, model: LangevinModel, hops: Hops) -> Tensor:

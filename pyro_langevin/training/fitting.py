@@ -22,6 +22,7 @@ from pyro_langevin.training.checkpoint import (
     require_match,
 )
 from pyro_langevin.training.errors import TrainingError
+from pyro_langevin.training.lag import Agreement
 from pyro_langevin.training.loop import Trainer
 from pyro_langevin.training.phases import can_be_exact, plan, plan_on_bound
 from pyro_langevin.training.result import FitResult, FittedMember
@@ -143,7 +144,16 @@ def fit(
             done = trainer.progress
             grid = None if trainer.evidence is None else trainer.evidence.grid
             members.append(
-                FittedMember(seed, own[0], own[1], done.loss, done.phase_names, done.restarts, grid, done.at_lag)
+                FittedMember(
+                    seed,
+                    own[0],
+                    own[1],
+                    done.loss,
+                    done.phase_names,
+                    done.restarts,
+                    grid,
+                    barriers_told=done.agreement == Agreement.FULL.value,
+                )
             )
             if interrupted:
                 break

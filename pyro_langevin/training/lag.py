@@ -7,13 +7,15 @@ third of the time in which states are forgotten nothing of that is left, which i
 at a lag (Prinz et al. 2011).
 
 What is left at a lag are the rates. Diffusion and barriers can then rise together, for all that the counts know. So
-where the process that was fitted from row to row hops about as often as the data at the lag, it stays fitted to the
-rows, and only its hops are set at the lag.
+the process stays fitted to the rows, and only its hops are set at the lag: gently where they agree with the rows, as
+those of a Langevin process do, and with weight where they do not. Where rows and lag tell of processes that hop half
+or twice as often, the lag alone decides.
 """
 
 from __future__ import annotations
 
 import copy
+import enum
 import math
 
 import torch
@@ -26,8 +28,9 @@ from pyro_langevin.model import LangevinModel
 from pyro_langevin.observations import Observations
 
 _SHARE = 1.0 / 3.0  # of the timescale
-_SAME_HOPS = 2.0  # factor in the probability to leave a state below which rows and lag tell of one process
-_SEEN = 0.01  # share of the data that makes a state one
+# factors in the probability to leave a state: below the first rows and lag tell of one process, above the second of two
+_TOLERANCE, _OTHER_PROCESS = 1.25, 2.0
+_SIGMAS = 3.0  # of the number of hops, before a factor means anything
 _WINDOW = 60
 _MOST_ROWS = 500_000  # more would hardly change a rate
 
@@ -71,15 +74,43 @@ def _slow_timescale(model: LangevinModel, landscape: Landscape, grid: StateGrid)
     return -1.0 / float(rates[-1 - processes])
 
 
+class Agreement(enum.Enum):
+    """What a model that was fitted from row to row says of the hops at a lag, beside what the data say.
+
+    Attributes:
+        FULL: The same, as far as so many hops can tell: the data come from such a process.
+        PARTIAL: Something else, but not more than twice as often or half: the rows still tell of its states.
+        NONE: The rows tell of another process altogether.
+    """
+
+    FULL = "full"
+    PARTIAL = "partial"
+    NONE = "none"
+
+
 @torch.no_grad()
-def hops_as_rows_tell(model: LangevinModel, lagged: Transitions, grid: StateGrid, state: Tensor) -> bool:
-    """Whether a model that was fitted from row to row leaves its states about as often at the lag as the data do."""
+def agreement(model: LangevinModel, lagged: Transitions, lag: int, grid: StateGrid, state: Tensor) -> Agreement:
+    """How the hops at a lag that a model fitted from row to row expects agree with those that were counted.
+
+    Args:
+        model: The model.
+        lagged: Transitions over so many rows.
+        lag: The number of rows.
+        grid: The grid.
+        state: State of every cell, ``(n,)``.
+    """
     propagator = Propagator.of(model.dynamics.read(), grid)
     gap = torch.tensor([lagged.gap], dtype=torch.float64, device=lagged.counts.device)
     tables = lagged.hops(propagator.matrices(gap)[0], propagator.root_weight.square(), state)
+    hops = tables[0].sum(-1) - tables[0].diagonal()
     counted, expected = (1.0 - table.diagonal() / table.sum(-1) for table in tables)
-    known = tables[0].sum(-1) > _SEEN * tables[0].sum()
-    return bool(((counted[known] / expected[known]).log().abs() < math.log(_SAME_HOPS)).all())
+    apart = (counted / expected).log().abs()
+    # transitions are counted from every row on, so that each hop is counted once for every row of the lag
+    known = hops > lag
+    surprising = apart > _SIGMAS * (lag / hops).sqrt()
+    if not bool((known & surprising & (apart > math.log(_TOLERANCE))).any()):
+        return Agreement.FULL
+    return Agreement.NONE if bool((known & (apart > math.log(_OTHER_PROCESS))).any()) else Agreement.PARTIAL
 
 
 def lagged_transitions(model: LangevinModel, observations: Observations, grid: StateGrid, lag: int) -> Transitions:

@@ -24,7 +24,7 @@ from pyro_langevin.training.checkpoint import save_checkpoint
 from pyro_langevin.training.errors import TrainingError
 from pyro_langevin.training.evidence import EvidenceObjective
 from pyro_langevin.training.hop_calibration import calibrate_hopping
-from pyro_langevin.training.lag import choose_lag, hops_as_rows_tell, lagged_transitions, state_of_cells
+from pyro_langevin.training.lag import Agreement, agreement, choose_lag, lagged_transitions, state_of_cells
 from pyro_langevin.training.phases import (
     Phase,
     bound,
@@ -55,7 +55,7 @@ class Progress:
         rate: Factor on the learning rate, lowered at every restart.
         restarts: Returns to the last good state.
         lag: Rows between the transitions that are counted; 0 where none are.
-        at_lag: Whether the lag alone decides what the dynamics are, because rows and lag contradict each other.
+        agreement: Whether the rows tell of the same hops as the lag ("full", "partial" or "none").
         settled: Whether what the phase starts from is settled: it must not be twice.
         loss: Loss per observed value at every step so far.
         phase_names: The phase of every step so far.
@@ -67,7 +67,7 @@ class Progress:
     rate: float = 1.0
     restarts: int = 0
     lag: int = 0
-    at_lag: bool = False
+    agreement: str = Agreement.FULL.value
     settled: bool = False
     loss: list[float] = field(default_factory=list)
     phase_names: list[str] = field(default_factory=list)
@@ -217,12 +217,12 @@ class Trainer:
         return True
 
     def _count_transitions(self, phase: Phase, grid: StateGrid) -> None:
-        """Transitions at the lag, and from row to row where these tell of the same process."""
-        self._transitions = lagged_transitions(self.model, self.observations, grid, self.progress.lag)
-        states = self._cell_states
+        """Transitions at the lag, and from row to row unless these tell of another process."""
+        lag, states = self.progress.lag, self._cell_states
+        self._transitions = lagged_transitions(self.model, self.observations, grid, lag)
         if phase.name == "transitions" and states is not None:
-            self.progress.at_lag = not hops_as_rows_tell(self.model, self._transitions, grid, states)
-        if not self.progress.at_lag:
+            self.progress.agreement = agreement(self.model, self._transitions, lag, grid, states).value
+        if self.progress.agreement != Agreement.NONE.value:
             self._rows = lagged_transitions(self.model, self.observations, grid, 1)
         elif phase.name == "transitions":
             self._cell_states = None  # first all transitions count alike
@@ -270,8 +270,10 @@ class Trainer:
         """What gives the loss of the current parameters, on a new batch of windows where the phase has batches."""
         if self._transitions is not None:
             assert self.evidence is not None
+            # in agreement every hop counts as often as it was seen, not once for every row of the lag
+            weight = 1.0 / self.progress.lag if self.progress.agreement == Agreement.FULL.value else 1.0
             return partial(
-                self.evidence.of_transitions, self.model, self._transitions, self._rows, self._cell_states
+                self.evidence.of_transitions, self.model, self._transitions, self._rows, self._cell_states, weight
             )
         if self._hops is not None:
             assert self.evidence is not None

@@ -21,8 +21,8 @@ class FittedMember:
         phase: Name of the phase of every step.
         restarts: How often training went back to its last good state.
         grid: The grid that the model was fitted on, where its evidence was exact.
-        at_lag: Whether neighbouring observations and those a lag apart contradicted each other, so that transitions at
-            the lag alone decided what the dynamics are: they tell occupancies and rates, not barriers or diffusion.
+        barriers_told: False where hops between neighbouring observations and those at a lag contradict each other, so
+            that the fit tells occupancies and rates, but neither barriers nor diffusion.
     """
 
     seed: int
@@ -32,7 +32,7 @@ class FittedMember:
     phase: list[str] = field(default_factory=list)
     restarts: int = 0
     grid: StateGrid | None = None
-    at_lag: bool = False
+    barriers_told: bool = True
 
 
 @dataclass(frozen=True)

@@ -10,12 +10,12 @@ __all__ = ["barriers_not_told"]
 
 
 def barriers_not_told(idata: Draws) -> Iterator[str]:
-    """Warning where a fit had to fall back on transitions at a lag, which know nothing of the way over a barrier."""
-    seeds = attribute(idata, "fitted_at_lag", [])
+    """Warning where a fit went by the hops at a lag, which know nothing of the way over a barrier."""
+    seeds = attribute(idata, "barriers_not_told", [])
     if seeds and len(state_labels(idata)) > 1:
         yield (
-            f"Barriers and diffusion are not told by these data (seed {', '.join(map(str, seeds))}): neighbouring "
-            "observations and those a lag apart contradict each other, as where levels drift or jumps take no time, "
-            "and the potential was fitted to the transitions at the lag alone. Occupancies, dwell times and passage "
-            "times stand; barriers in kT, the diffusion and motion inside the states do not."
+            f"Barriers and diffusion are not told by these data (seed {', '.join(map(str, seeds))}): hops between "
+            "neighbouring observations and hops at a lag contradict each other, as where levels drift or jumps take "
+            "no time, and the fit goes by the lag. Occupancies, dwell times and passage times stand; barriers in kT, "
+            "the diffusion and motion inside the states do not."
         )
