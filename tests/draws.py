@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import warnings
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -16,8 +17,9 @@ from pyro_langevin.diagnostics.jump_process import generator, mean_first_passage
 with warnings.catch_warnings():
     # Once a day arviz 0.23 announces its successor while it is imported.
     warnings.simplefilter("ignore")
-    from arviz import InferenceData
-    from arviz import psislw as psislw
+    import arviz
+
+from pyro_langevin.inference_data.assemble import assemble
 
 
 LABELS = "ABCDEFGH"
@@ -237,10 +239,16 @@ def make_groups(
     return groups
 
 
-def as_inference_data(groups: dict[str, xr.Dataset], *, warned: tuple[str, ...] = ()) -> InferenceData:
-    """The groups as an InferenceData with root attributes as the fit writes them."""
-    n_chains = groups["states"].sizes["chain"]
-    return InferenceData(attrs=_attributes(n_chains, warned), **groups)
+def as_inference_data(groups: dict[str, xr.Dataset], *, warned: tuple[str, ...] = ()) -> Any:
+    """The groups as the installed ArviZ holds them, with root attributes as the fit writes them."""
+    return assemble(groups, _attributes(groups["states"].sizes["chain"], warned))
+
+
+def arviz_psislw(log_weights: xr.DataArray) -> tuple[xr.DataArray, xr.DataArray]:
+    """Smoothed log weights and Pareto k along ``draw``, as ArviZ before and from 1.0 on computes them."""
+    if "psislw" in vars(arviz):
+        return arviz.psislw(log_weights.stack(__sample__=("draw",)))
+    return (-log_weights).azstats.psislw(dim="draw")  # of log likelihoods, which it turns into weights
 
 
 def as_data_tree(groups: dict[str, xr.Dataset], *, warned: tuple[str, ...] = ()) -> xr.DataTree:

@@ -11,7 +11,7 @@ import pytest
 import torch
 import xarray as xr
 from damaged_guides import BridgeGuide, Damaged, ExactGuide, double_well, draws_of, simulated
-from draws import TWO, as_inference_data, make_groups, psislw
+from draws import TWO, arviz_psislw, as_inference_data, make_groups
 from linear_gaussian import LinearEmission
 from test_smoother import linear
 
@@ -101,7 +101,7 @@ def one_series(log_weight: np.ndarray, first: np.ndarray) -> Groups:
 @pytest.mark.parametrize("shape", [0.05, 0.4, 0.9])
 def test_smoothed_weights_are_arvizs(shape: float) -> None:
     log_weight = -shape * np.log(np.random.default_rng(1).uniform(size=400))
-    expected, k = psislw(xr.DataArray(log_weight[None], dims=("x", "__sample__")))
+    expected, k = arviz_psislw(xr.DataArray(log_weight[None], dims=("x", "draw")))
     np.testing.assert_allclose(np.log(smoothed_weights(log_weight)), expected.values[0], atol=1e-9)
     assert tail_shape(log_weight) == pytest.approx(float(k[0]), abs=1e-9)
 

@@ -16,7 +16,7 @@ from pyro_langevin.observations import Observations
 from pyro_langevin.potentials import Potential
 from pyro_langevin.potentials.base import Energy
 
-_BUMPS = {1: 14, 2: 30}
+_BUMPS = {1: 20, 2: 30}  # on a line about one and a half times as wide as the wells: chosen by calibration
 _WINDOW = 60
 _MOST_ROWS = 8000  # of which the curvature is taken; it grows in proportion to them
 _PRIOR = 3.0  # standard deviation of a bump before data, kT: holds those that no data reach
@@ -62,7 +62,7 @@ def barrier_deviation(
 
     Laplace's approximation about the fitted model: potential, diffusion and noise have a Gaussian posterior whose
     precision is minus the Hessian of the exact log evidence, by differences of its gradient. The potential moves by
-    bumps a fifth to a tenth of the landscape wide, a little finer than wells. Rates are told by counting hops; how a
+    bumps about as wide as wells; finer ones would find the data to tell less. Rates are told by counting hops; how a
     rate is made up of a barrier and a diffusion is told by motion within and between wells, and that is what this
     adds. Zero on the diagonal.
 
