@@ -21,7 +21,6 @@ with warnings.catch_warnings():
 
 from pyro_langevin.inference_data.assemble import assemble
 
-
 LABELS = "ABCDEFGH"
 
 
