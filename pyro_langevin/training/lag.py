@@ -30,7 +30,8 @@ from pyro_langevin.observations import Observations
 _SHARE = 1.0 / 3.0  # of the timescale
 # factors in the probability to leave a state: below the first rows and lag tell of one process, above the second of two
 _TOLERANCE, _OTHER_PROCESS = 1.25, 2.0
-_SIGMAS = 3.0  # of the number of hops, before a factor means anything
+_SIGMAS = 3.0  # of the number of hops, before a smaller factor means anything
+_FEW = 3.0  # hops out of a state, before any factor does
 _WINDOW = 60
 _MOST_ROWS = 500_000  # more would hardly change a rate
 
@@ -106,11 +107,12 @@ def agreement(model: LangevinModel, lagged: Transitions, lag: int, grid: StateGr
     counted, expected = (1.0 - table.diagonal() / table.sum(-1) for table in tables)
     apart = (counted / expected).log().abs()
     # transitions are counted from every row on, so that each hop is counted once for every row of the lag
-    known = hops > lag
-    surprising = apart > _SIGMAS * (lag / hops).sqrt()
-    if not bool((known & surprising & (apart > math.log(_TOLERANCE))).any()):
-        return Agreement.FULL
-    return Agreement.NONE if bool((known & (apart > math.log(_OTHER_PROCESS))).any()) else Agreement.PARTIAL
+    events = hops / lag
+    # twice as often is another process even where few hops leave that in doubt: the rows would merge states
+    if bool(((events > _FEW) & (apart > math.log(_OTHER_PROCESS))).any()):
+        return Agreement.NONE
+    surprising = apart > _SIGMAS / events.sqrt()
+    return Agreement.PARTIAL if bool((surprising & (apart > math.log(_TOLERANCE))).any()) else Agreement.FULL
 
 
 def lagged_transitions(model: LangevinModel, observations: Observations, grid: StateGrid, lag: int) -> Transitions:
