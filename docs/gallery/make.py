@@ -1,6 +1,6 @@
 """The figures of the gallery page, from real fits: python docs/gallery/make.py [names of figures].
 
-Five fits take about 15 minutes on one core. With ``--keep FOLDER`` their draws are kept there and used again. The
+Five fits take about 20 minutes on one core. With ``--keep FOLDER`` their draws are kept there and used again. The
 environment variable PYRO_LANGEVIN_DATA must name the folder with the kinSoft traces.
 """
 
@@ -63,14 +63,17 @@ def double_well_guide() -> Any:
 
 def three_states() -> Any:
     """Two seeds on three states of unlike weight, seen through six channels, in a plane."""
-    data = datasets.three_states(n_series=24, weights=(0.5, 0.35, 0.15), channels=6, seed=0).observations
+    data = datasets.three_states(n_series=48, weights=(0.5, 0.35, 0.15), channels=6, seed=0).observations
     return pl.posterior(fitted(data, dim=2, seeds=2), data, draws=20)
 
 
 def three_states_in_space() -> Any:
-    """One seed on the same kind of data, in three latent dimensions."""
+    """One short fit with the fast guide to the same kind of data, in three latent dimensions."""
     data = datasets.three_states(n_series=24, channels=6, seed=1).observations
-    return pl.posterior(fitted(data, dim=3, seeds=1), data, draws=5)
+    pyro.set_rng_seed(0)
+    model = pl.LangevinModel(pl.Overdamped(pl.NeuralPotential(3)), pl.GaussianEmission(3, data.obs_dim))
+    guide = pl.GaussMarkovGuide(model, pl.RecurrentEncoder(data.obs_dim))
+    return pl.posterior(pl.fit(model, guide, data, steps=300), data, draws=5)
 
 
 def single_molecules() -> Any:

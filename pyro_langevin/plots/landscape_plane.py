@@ -48,14 +48,14 @@ def _heights(states: xr.Dataset) -> np.ndarray:
     """Height of the pass between two states above the lowest minimum, (state_from, state_to), kT.
 
     The images of a path lie beside its top. The lowest way between the states, which may lead over others, is known
-    exactly: the pass is no lower than either.
+    exactly: the pass is no lower than either. A pass without a path of its own is higher still, and is NaN.
     """
+    if "path_beta_energy" not in states:
+        return np.full((states.sizes["state_from"], states.sizes["state_to"]), np.nan)
     lowest = states["beta_barrier"].transpose("state_from", "state_to").values + states["beta_energy"].values[:, None]
     lowest = lowest - np.nanmin(states["beta_energy"].values)
-    if "path_beta_energy" not in states:
-        return np.asarray(lowest)
     seen = states["path_beta_energy"].transpose("state_from", "state_to", "image").max("image").values
-    return np.asarray(np.fmax(seen, lowest))
+    return np.asarray(np.where(np.isfinite(seen), np.fmax(seen, lowest), np.nan))
 
 
 def _paths(idata: Draws, ax: Axes, plane: Plane) -> None:
