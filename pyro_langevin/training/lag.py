@@ -29,7 +29,7 @@ from pyro_langevin.observations import Observations
 
 _SHARE = 1.0 / 3.0  # of the timescale
 # factors in the probability to leave a state: below the first rows and lag tell of one process, above the second of two
-_TOLERANCE, _OTHER_PROCESS = 1.25, 2.0
+_TOLERANCE, _OTHER_PROCESS = 1.1, 2.0
 _SIGMAS = 3.0  # of the number of hops, before a smaller factor means anything
 _FEW = 3.0  # hops out of a state, before any factor does
 _WINDOW = 60
