@@ -16,7 +16,7 @@ from pyro_langevin.observations import Observations
 from pyro_langevin.potentials import Potential
 from pyro_langevin.potentials.base import Energy
 
-_BUMPS = {1: 20, 2: 30}  # on a line about one and a half times as wide as the wells: chosen by calibration
+_BUMPS = {1: 28, 2: 30}  # on a line about as wide as the wells: with 20 intervals covered .76 for .9
 _WINDOW = 60
 _MOST_ROWS = 8000  # of which the curvature is taken; it grows in proportion to them
 _PRIOR = 3.0  # standard deviation of a bump before data, kT: holds those that no data reach
