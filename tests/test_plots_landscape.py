@@ -10,7 +10,7 @@ from matplotlib.colors import to_rgb
 
 from pyro_langevin.diagnostics import basin_tree
 from pyro_langevin.plots import plot_basin_tree, plot_committor, plot_landscape
-from pyro_langevin.plots.palette import state_look
+from pyro_langevin.plots.palette import INK, state_look
 
 
 @pytest.fixture(autouse=True)
@@ -26,7 +26,8 @@ def best_second(groups):
 
 
 def curves(ax, length):
-    return [np.transpose(line.get_data()) for line in ax.lines if len(line.get_xdata()) == length]
+    drawn = [line for line in ax.lines if len(line.get_xdata()) == length and line.get_color() == INK]
+    return [np.transpose(line.get_data()) for line in drawn]
 
 
 def test_paths_and_saddles_of_the_best_seed():
@@ -56,12 +57,18 @@ def test_states_that_are_not_adjacent_have_no_path():
     ax = rendered(plot_landscape, groups)
     assert len(curves(ax, states.sizes["image"])) == 2
     assert sum(line.get_marker() == "X" for line in ax.lines) == 2
-    # A saddle that the lowest way goes round has no path, and its height is not known here.
-    for name in ("path", "path_beta_energy"):
-        states[name] = states[name] * np.nan
+
+
+def test_a_saddle_that_the_lowest_way_goes_round_has_no_number():
+    groups = groups_of(THREE)
+    states = groups["states"]
+    heights = states["path_beta_energy"].values[0].max(-1)
+    one, other = (states["path"].values[:, i, j] for i, j in ((0, 1), (1, 2)))
+    states["path"].values[:, 0, 2] = np.concatenate([one[:, ::2], other[:, 2::2]], axis=1)
     ax = rendered(plot_landscape, groups)
-    assert sum(line.get_marker() == "X" for line in ax.lines) == 2
-    assert "kT" not in texts(ax)
+    assert sum(line.get_marker() == "X" for line in ax.lines) == 3
+    numbers = [text.get_text() for text in ax.texts if "kT" in text.get_text()]
+    assert numbers == [f"{heights[0, 1]:.1f} kT", f"{heights[1, 2]:.1f} kT"]
 
 
 def lifted(groups):
@@ -79,7 +86,7 @@ def lifted(groups):
         return lift.transpose(*values.dims)
 
     states, landscape = groups["states"], groups["landscape"]
-    new = {"minimum": up(states["minimum"]), "saddle": up(states["saddle"], 0.7), "path": up(states["path"], -0.3)}
+    new = {"minimum": up(states["minimum"]), "saddle": up(states["saddle"], 0.7), "path": up(states["path"], 0.7)}
     groups["states"] = states.drop_vars(list(new)).assign(new)
     groups["posterior"] = groups["posterior"][["z"]].map(up, args=(1.5,))
     landscape["minimum_in_plane"] = (("chain", "state", "axis"), flat)
@@ -90,13 +97,13 @@ def lifted(groups):
 def test_cut_through_three_minima_projects_everything_onto_itself():
     flat = rendered(plot_landscape, groups_of(THREE))
     cut = rendered(plot_landscape, lifted(groups_of(THREE)))
-    assert len(cut.lines) == len(flat.lines) == 7  # points, three paths, three saddles
+    assert len(cut.lines) == len(flat.lines) == 10  # points, three paths with their rims, three saddles
     for one, other in zip(flat.lines, cut.lines, strict=True):
         np.testing.assert_allclose(other.get_xydata(), one.get_xydata(), atol=1e-9)
     assert texts(cut) == texts(flat)
     # The one is the path itself, the other only its shadow.
-    assert {line.get_linestyle() for line in flat.lines if len(line.get_xdata()) == 21} == {"-"}
-    assert {line.get_linestyle() for line in cut.lines if len(line.get_xdata()) == 21} == {"--"}
+    assert {line.get_linestyle() for line in flat.lines if line.get_color() == INK} == {"-"}
+    assert {line.get_linestyle() for line in cut.lines if len(line.get_xdata()) == 21} == {"-", "--"}
     assert "plane" in cut.get_xlabel()
 
 

@@ -22,7 +22,8 @@ def plot_landscape(idata: Draws, *, ax: Axes | None = None) -> Axes:
 
     In two dimensions: contours of the seed with the best ELBO, with the points that its posterior paths visit
     (dots), its minima (discs), and the minimum-energy paths between adjacent states with their saddles (crosses) and
-    the height of these above the lowest minimum.
+    the height of these above the lowest minimum. A saddle without a number is one that the lowest way goes round, over
+    other states.
 
     In more dimensions: the same on the plane through three minima. It is a cut: the colours are the potential in
     the plane, while posterior points, paths (broken lines) and saddles are projected onto it and may lie above

@@ -13,6 +13,8 @@ from pyro_langevin.plots.plane import Plane, plane_of
 
 __all__ = ["draw_plane", "highest_level"]
 
+_WAY = ("path", "saddle")
+
 
 def draw_plane(idata: Draws, landscape: xr.Dataset, ax: Axes) -> Axes:
     """Contours of the seed with the best ELBO, its minima, saddles and paths, and points of its posterior paths."""
@@ -47,15 +49,18 @@ def highest_level(idata: Draws, plane: Plane) -> float:
 def _heights(states: xr.Dataset) -> np.ndarray:
     """Height of the pass between two states above the lowest minimum, (state_from, state_to), kT.
 
-    The images of a path lie beside its top. The lowest way between the states, which may lead over others, is known
-    exactly: the pass is no lower than either. A pass without a path of its own is higher still, and is NaN.
+    NaN where the lowest way does not lead over the states' own saddle, which is then higher by an unknown amount. The
+    images of a path lie beside its top; the lowest way is known exactly, and is no higher than the pass it leads over.
     """
+    path, saddle = (states[name].transpose("state_from", "state_to", ..., "latent_dim").values for name in _WAY)
+    spacing = np.linalg.norm(np.diff(path, axis=2), axis=-1).max(-1)
+    over = np.linalg.norm(path - saddle[:, :, None], axis=-1).min(-1) <= spacing  # false for NaN
     if "path_beta_energy" not in states:
-        return np.full((states.sizes["state_from"], states.sizes["state_to"]), np.nan)
+        return np.full(over.shape, np.nan)
     lowest = states["beta_barrier"].transpose("state_from", "state_to").values + states["beta_energy"].values[:, None]
     lowest = lowest - np.nanmin(states["beta_energy"].values)
     seen = states["path_beta_energy"].transpose("state_from", "state_to", "image").max("image").values
-    return np.asarray(np.where(np.isfinite(seen), np.fmax(seen, lowest), np.nan))
+    return np.asarray(np.where(over & np.isfinite(seen), np.fmax(seen, lowest), np.nan))
 
 
 def _paths(idata: Draws, ax: Axes, plane: Plane) -> None:
@@ -73,10 +78,9 @@ def _paths(idata: Draws, ax: Axes, plane: Plane) -> None:
             if not np.isfinite(saddle[one, other]).all():
                 continue
             # Seen in a cut, the path leaves the plane: broken, as its colours are not those of its heights.
-            ax.plot(
-                *path[one, other].T, color=INK, linewidth=1.4, linestyle="--" if plane.cut else "-",
-                path_effects=halo(3.0), zorder=4,
-            )
+            line = path[one, other].T
+            ax.plot(*line, color=PAPER_EDGE, linewidth=3.2, zorder=3.9)
+            ax.plot(*line, color=INK, linewidth=1.5, linestyle=(0, (5, 2)) if plane.cut else "-", zorder=4)
             ax.plot(
                 *saddle[one, other], marker="X", color=INK, markersize=8, markeredgecolor=PAPER_EDGE, zorder=5
             )
