@@ -296,6 +296,20 @@ def test_an_infinite_loss_without_a_gradient_names_the_loss(monkeypatch: pytest.
         fit(build())
 
 
+def test_a_guide_that_cannot_be_trained_does_not_cost_the_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = loop.bound
+
+    def broken(model: pl.LangevinModel, guide: Any) -> Any:
+        loss = before(model, guide)
+        return lambda batch: loss(batch) * float("nan")
+
+    monkeypatch.setattr(loop, "bound", broken)
+    with pytest.warns(RuntimeWarning, match=r"was not finite .* The model itself is fitted"):
+        member = fit(build(1), steps=24).members[0]
+    assert member.grid is not None and "evidence" in member.phase and "posterior" not in member.phase
+    assert all(bool(p.isfinite().all()) for p in parameters(member))
+
+
 # --- schedule
 
 

@@ -75,7 +75,8 @@ def fit(
         The fits of all seeds.
 
     Raises:
-        TrainingError: If the loss cannot be kept finite, or the device is not there.
+        TrainingError: If the loss cannot be kept finite (a warning where only the guide of a fitted model is left to be
+            trained), or the device is not there.
         CheckpointError: If a checkpoint cannot be written, read or does not match.
         ValueError: If the observations do not fit the model.
     """

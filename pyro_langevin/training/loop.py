@@ -262,6 +262,17 @@ class Trainer:
                 if self._finished(phase):
                     bar.update(phase.steps - self.progress.step)
                     break
+        except TrainingError as problem:
+            if phase.name != "posterior" or self.evidence is None:
+                raise
+            # the model is fitted and needs no guide: that must not be lost
+            self.restore(good, random=False)
+            warnings.warn(
+                f"{problem}. The model itself is fitted, and its draws come from the exact posterior; the guide is not "
+                "trained to the end (posterior with exact=False would draw from it)",
+                RuntimeWarning,
+                stacklevel=2,
+            )
         finally:
             release([*self.model.parameters(), *self.guide.parameters()])
             self.model.annealing = 1.0
