@@ -201,6 +201,9 @@ class Trainer:
             assert grid is not None
             if self.progress.lag == 0:
                 return False
+            counts_rows = self.progress.agreement != Agreement.NONE.value
+            if grid.dim > 1 and counts_rows and "hops" in self.progress.phase_names:
+                return False  # with the rows counted once is enough, and counting is dear in a plane
             self._cell_states = state_of_cells(self.model, grid)
             if not inertial:
                 self._count_transitions(phase, grid)
