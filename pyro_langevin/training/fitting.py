@@ -153,7 +153,7 @@ def fit(
                     done.phase_names,
                     done.restarts,
                     grid,
-                    barriers_told=done.agreement == Agreement.FULL.value,
+                    barriers_told=done.agreement == Agreement.FULL,
                 )
             )
             if interrupted:

@@ -75,7 +75,7 @@ def _slow_timescale(model: LangevinModel, landscape: Landscape, grid: StateGrid)
     return -1.0 / float(rates[-1 - processes])
 
 
-class Agreement(enum.Enum):
+class Agreement(enum.StrEnum):
     """What a model that was fitted from row to row says of the hops at a lag, beside what the data say.
 
     Attributes:

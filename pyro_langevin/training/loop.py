@@ -55,7 +55,7 @@ class Progress:
         rate: Factor on the learning rate, lowered at every restart.
         restarts: Returns to the last good state.
         lag: Rows between the transitions that are counted; 0 where none are.
-        agreement: Whether the rows tell of the same hops as the lag ("full", "partial" or "none").
+        agreement: Whether the rows tell of the same hops as the lag; the text of an :class:`Agreement`.
         settled: Whether what the phase starts from is settled: it must not be twice.
         loss: Loss per observed value at every step so far.
         phase_names: The phase of every step so far.
@@ -67,7 +67,7 @@ class Progress:
     rate: float = 1.0
     restarts: int = 0
     lag: int = 0
-    agreement: str = Agreement.FULL.value
+    agreement: str = str(Agreement.FULL)
     settled: bool = False
     loss: list[float] = field(default_factory=list)
     phase_names: list[str] = field(default_factory=list)
@@ -201,7 +201,7 @@ class Trainer:
             assert grid is not None
             if self.progress.lag == 0:
                 return False
-            counts_rows = self.progress.agreement != Agreement.NONE.value
+            counts_rows = self.progress.agreement != Agreement.NONE
             if grid.dim > 1 and counts_rows and "hops" in self.progress.phase_names:
                 return False  # with the rows counted once is enough, and counting is dear in a plane
             self._cell_states = state_of_cells(self.model, grid)
@@ -224,8 +224,8 @@ class Trainer:
         lag, states = self.progress.lag, self._cell_states
         self._transitions = lagged_transitions(self.model, self.observations, grid, lag)
         if phase.name == "transitions" and states is not None:
-            self.progress.agreement = agreement(self.model, self._transitions, lag, grid, states).value
-        if self.progress.agreement != Agreement.NONE.value:
+            self.progress.agreement = str(agreement(self.model, self._transitions, lag, grid, states))
+        if self.progress.agreement != Agreement.NONE:
             self._rows = lagged_transitions(self.model, self.observations, grid, 1)
         elif phase.name == "transitions":
             self._cell_states = None  # first all transitions count alike
@@ -285,7 +285,7 @@ class Trainer:
         if self._transitions is not None:
             assert self.evidence is not None
             # in agreement every hop counts as often as it was seen, not once for every row of the lag
-            weight = 1.0 / self.progress.lag if self.progress.agreement == Agreement.FULL.value else 1.0
+            weight = 1.0 / self.progress.lag if self.progress.agreement == Agreement.FULL else 1.0
             return partial(
                 self.evidence.of_transitions, self.model, self._transitions, self._rows, self._cell_states, weight
             )

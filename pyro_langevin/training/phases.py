@@ -3,9 +3,10 @@
 In one or two dimensions:
 
 1. *evidence*: the model alone, on its exact evidence. No guide can bias rates and barriers, and no time step enters.
-2. *transitions*: the dynamics alone, by expectation-maximisation at a lag at which only the states are remembered
-   (see :mod:`pyro_langevin.training.lag`). All data count at once, so that rates have no noise of batches.
-3. *hops*, twice: the same with a larger weight on transitions between states.
+2. *transitions*: the dynamics alone, by expectation-maximisation from row to row with the weight of hops at a lag at which
+   only the states are remembered, or at the lag alone where rows and lag contradict each other (see
+   :mod:`pyro_langevin.training.lag`). All data count at once, so that rates have no noise of batches.
+3. *hops*, twice: the same, counted anew; once in a plane unless the lag alone decides.
 4. *posterior*: the guide alone on the ELBO, for the finished model.
 
 With one position and its momentum, on equal gaps: evidence; *hops*, in which the potential is moved as little as it
