@@ -7,6 +7,7 @@ import warnings
 from pathlib import Path
 
 import matplotlib.pyplot as plt
+import pyro
 import pytest
 import torch
 from hand_made_fits import GRID, fitted, well_data, well_model
@@ -20,7 +21,8 @@ def test_the_page_runs_from_top_to_bottom(capsys: pytest.CaptureFixture[str]) ->
     result, observations = fitted(well_model(4.0).float(), grid=GRID), well_data(2, 20).to(dtype=torch.float32)
     idata = pl.posterior(result, observations, draws=40)
     names = {"pl": pl, "result": result, "observations": observations, "idata": idata}
-    with warnings.catch_warnings():
+    # the page's guide leaves parameters behind, of names that other programs use
+    with warnings.catch_warnings(), pyro.get_param_store().scope():
         warnings.simplefilter("ignore")  # ArviZ 0.23 with matplotlib 3.11 and pandas 3, and few draws
         for block in re.findall(r"^```python\n(.*?)^```", PAGE.read_text(encoding="utf-8"), re.S | re.M):
             exec(compile(block, "arviz.md", "exec"), names)

@@ -63,14 +63,13 @@ class Filtered:
 
 def run_filter(model: LangevinModel, observations: Observations, grid: StateGrid) -> Filtered:
     """Filter a batch of series forward in time."""
-    device = observations.values.device
     propagator = propagator_of(model, grid)
     points = grid.points.to(observations.values)
     seen = model.emission.log_likelihood_table(points, observations.values, observations.mask)
     seen = seen.double().movedim(0, -1).movedim(-2, 0)  # (time, series, n)
     peak = seen.detach().amax(-1, keepdim=True)
     likelihood = (seen - peak).exp()
-    alive = torch.arange(observations.n_times, device=device) < observations.lengths[:, None]
+    alive = observations.inside
     advance = Advance(propagator, observations.times.diff(dim=-1), alive[:, 1:], observations.values.dtype)
     law = propagator.start(_first_law(model, grid)).expand(observations.n_series, -1)
     laws, levels = [], []

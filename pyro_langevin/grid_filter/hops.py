@@ -66,8 +66,8 @@ def drawn_hops(model: LangevinModel, observations: Observations, grid: StateGrid
     position = sample_smoothed(model, observations, grid, 1).z[0, ..., 0].double().contiguous()
     points = grid.points[:, 0].to(device)
     visited = state.to(device)[torch.bucketize(position, 0.5 * (points[1:] + points[:-1]))]
-    inside = torch.arange(observations.n_times, device=device) < observations.lengths[:, None]
-    pairs = torch.stack([visited[:, :-lag][inside[:, lag:]], visited[:, lag:][inside[:, lag:]]])
+    inside = observations.inside[:, lag:]
+    pairs = torch.stack([visited[:, :-lag][inside], visited[:, lag:][inside]])
     states = int(state.max()) + 1
     counts = torch.zeros(states, states, device=device).index_put(
         tuple(pairs), torch.ones(pairs.shape[1], device=device), accumulate=True

@@ -51,7 +51,7 @@ def sample_states(member: FittedMember, observations: Observations, *, most: int
         z = sample_smoothed(member.model, observations, member.grid, 1).z[0]
     else:
         z = at_observations(member.guide.path(observations).rsample(), member.model.grid(observations))
-    states = z[..., : member.model.dynamics.position_dim][_inside(observations)]
+    states = z[..., : member.model.dynamics.position_dim][observations.inside]
     return states[torch.randperm(len(states))[:most]].double().cpu().numpy()
 
 
@@ -62,7 +62,7 @@ def draw_exactly(
     """Draw paths from the exact posterior of the fitted model and count their transitions between observations."""
     smoothed = sample_smoothed(member.model, observations, grid, draws)
     z, momentum = np.split(smoothed.z.cpu().numpy(), [landscape.dim], axis=-1)
-    outside = ~_inside(observations).cpu().numpy()
+    outside = ~observations.inside.cpu().numpy()
     inside = ~outside
     durations = np.where(inside[:, 1:], observations.times.diff(dim=-1).cpu().numpy(), 0.0)
     core = np.where(outside, -1, landscape.core(z.astype(np.float64)))
@@ -89,7 +89,7 @@ def draw_paths(member: FittedMember, observations: Observations, landscape: Land
     posterior = member.guide.path(observations)
     prior = LangevinPath(model.dynamics, model.initial(), grid)
     durations = np.where(grid.step_mask.cpu(), grid.steps.cpu(), 0.0)
-    outside = ~_inside(observations).cpu().numpy()
+    outside = ~observations.inside.cpu().numpy()
     observed = grid.observed_index.cpu().numpy()
     size = model.dynamics.position_dim
     chunk = max(1, _NUMBERS_AT_ONCE // (observations.n_series * grid.n_points * model.dynamics.dim))
@@ -113,12 +113,6 @@ def draw_paths(member: FittedMember, observations: Observations, landscape: Land
             counts.exposure, counts.events,
         ))
     return PathDraws(*(np.concatenate(part) for part in zip(*parts, strict=True)))
-
-
-def _inside(observations: Observations) -> Tensor:
-    """Rows before the padding, ``(series, time)``."""
-    rows = torch.arange(observations.n_times, device=observations.lengths.device)
-    return rows < observations.lengths[:, None]
 
 
 def _log_likelihood(model: LangevinModel, states: Tensor, observations: Observations) -> Tensor:

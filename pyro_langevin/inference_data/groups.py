@@ -52,9 +52,7 @@ def data_groups(observations: Observations) -> dict[str, xr.Dataset]:
 def time_weights(observations: Observations) -> np.ndarray:
     """Time that each observation stands for: half of the gaps beside it, 0 on padding, ``(series, time)``."""
     times = observations.times.cpu().numpy()
-    rows = np.arange(observations.n_times)
-    inside = rows < observations.lengths.cpu().numpy()[:, None]
-    gaps = np.diff(times, axis=-1) * inside[:, 1:]
+    gaps = np.diff(times, axis=-1) * observations.inside[:, 1:].cpu().numpy()
     weights = np.zeros_like(times)
     weights[:, 1:] += 0.5 * gaps
     weights[:, :-1] += 0.5 * gaps

@@ -8,8 +8,8 @@ import torch
 import xarray as xr
 
 from pyro_langevin.inference_data.grid_forecast import grid_forecast
-from pyro_langevin.inference_data.particle_forecast import particle_forecast
 from pyro_langevin.observations import Observations
+from pyro_langevin.particle_filter import particle_forecast
 from pyro_langevin.training import FitResult, FittedMember
 from pyro_langevin.training.phases import can_be_exact
 
@@ -56,7 +56,7 @@ def leave_future_out(
     member = result.members[0]
     member.model.emission.check(observations)
     times = observations.times.cpu().numpy()
-    rows = np.arange(observations.n_times) < observations.lengths.cpu().numpy()[:, None]
+    rows = observations.inside.cpu().numpy()
     scored = rows & observations.mask.any(-1).cpu().numpy()
     if after is not None:
         scored &= times > after

@@ -10,7 +10,7 @@ import torch
 import xarray as xr
 
 from pyro_langevin.inference_data.assemble import with_groups
-from pyro_langevin.inference_data.matching import draw_numbers, drawn_positions, rows_inside
+from pyro_langevin.inference_data.matching import draw_numbers, drawn_positions
 from pyro_langevin.observations import Observations
 from pyro_langevin.training import FitResult
 
@@ -40,7 +40,7 @@ def add_log_likelihood(idata: Any, result: FitResult, observations: Observations
         ValueError: If the three do not belong together.
     """
     z = drawn_positions(idata, result, observations)
-    where = (rows_inside(observations) & observations.mask.any(-1)).cpu()
+    where = (observations.inside & observations.mask.any(-1)).cpu()
     series, row = (index.numpy() for index in torch.nonzero(where, as_tuple=True))
     found = []
     for states, member in zip(z, result.members, strict=True):

@@ -5,8 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from pyro_langevin.inference_data.assemble import groups_of
 from pyro_langevin.observations import Observations
@@ -17,12 +15,6 @@ def draw_numbers(idata: Any) -> np.ndarray:
     """Numbers of the draws."""
     posterior = groups_of(idata)["posterior"]
     return posterior["draw"].values if "draw" in posterior.coords else np.arange(posterior.sizes["draw"])
-
-
-def rows_inside(observations: Observations) -> Tensor:
-    """Rows before the padding, ``(series, time)``."""
-    rows = torch.arange(observations.n_times, device=observations.lengths.device)
-    return rows < observations.lengths[:, None]
 
 
 def drawn_positions(idata: Any, result: FitResult, observations: Observations) -> np.ndarray:

@@ -12,7 +12,7 @@ import xarray as xr
 from torch import Tensor
 
 from pyro_langevin.inference_data.assemble import with_groups
-from pyro_langevin.inference_data.matching import check_match, draw_numbers, drawn_positions, rows_inside
+from pyro_langevin.inference_data.matching import check_match, draw_numbers, drawn_positions
 from pyro_langevin.model import LangevinModel, at_observations
 from pyro_langevin.observations import Observations
 from pyro_langevin.paths import LangevinPath
@@ -104,7 +104,7 @@ def _measured(model: LangevinModel, z: Tensor) -> np.ndarray:
 
 
 def _group(idata: Any, values: list[list[np.ndarray]], observations: Observations, draw: np.ndarray) -> xr.Dataset:
-    outside = ~rows_inside(observations).cpu().numpy()
+    outside = ~observations.inside.cpu().numpy()
     y = np.where(outside[..., None], np.nan, np.stack([np.stack(one) for one in values]))
     coords = {
         "chain": idata["posterior"]["chain"].values, "draw": draw, "series": observations.series_names,

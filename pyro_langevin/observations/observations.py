@@ -131,11 +131,15 @@ class Observations:
         return self.values.shape[2]
 
     @property
+    def inside(self) -> Tensor:
+        """Rows of each series before its padding, bool ``(series, time)``; rows without a value are among them."""
+        return torch.arange(self.n_times, device=self.lengths.device) < self.lengths[:, None]
+
+    @property
     def typical_gap(self) -> float:
         """Median time between neighbouring rows over all series, in the data's time unit."""
         gaps = self.times.diff(dim=-1)
-        inside = torch.arange(1, self.n_times, device=gaps.device) < self.lengths[:, None]
-        return float(gaps[inside].median())
+        return float(gaps[self.inside[:, 1:]].median())
 
     def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Observations:
         """The same observations on another device, ``values`` in another dtype; times stay in float64."""
@@ -237,8 +241,7 @@ class Observations:
     def has_equal_gaps(self) -> bool:
         """Whether all gaps between neighbouring rows are the typical one, within 1 %."""
         gaps = self.times.diff(dim=-1)
-        inside = torch.arange(1, self.n_times, device=gaps.device) < self.lengths[:, None]
-        return bool(((gaps / self.typical_gap - 1.0).abs() * inside < _SAME_GAP).all())
+        return bool(((gaps / self.typical_gap - 1.0).abs() * self.inside[:, 1:] < _SAME_GAP).all())
 
     def with_equal_gaps(self) -> Observations:
         """The same rows on times that are free of what rounding or jitter puts on equal gaps.

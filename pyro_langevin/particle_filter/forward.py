@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from pyro_langevin.particle_filter.problem import Problem
+from pyro_langevin.particle_filter.resampling import systematic_parents
 
 _RESAMPLE_BELOW = 0.5  # effective share of the particles
 _BY_PRIOR = 0.1  # share of the particles that go from one observation to the next by the prior's own steps
@@ -71,7 +72,7 @@ def run_forward(problem: Problem, particles: int, runs: int) -> Filtered:
         least = torch.where(observed, torch.minimum(least, effective), least)
         poor = (effective < _RESAMPLE_BELOW) & observed & problem.goes_on[point]
         if bool(poor.any()):
-            parent = torch.where(poor, _systematic(share), _own(share))
+            parent = torch.where(poor, systematic_parents(share), _own(share))
             z = z.gather(0, parent.unsqueeze(-1).expand_as(z))
             log_weight = torch.where(poor, total - math.log(particles), log_weight)
     return Filtered(states, kept, log_weight.logsumexp(0), least)
@@ -80,12 +81,3 @@ def run_forward(problem: Problem, particles: int, runs: int) -> Filtered:
 def _own(share: Tensor) -> Tensor:
     """Every particle its own parent, ``(particle, 1, 1)``."""
     return torch.arange(len(share), device=share.device).reshape(-1, 1, 1)
-
-
-def _systematic(share: Tensor) -> Tensor:
-    """Parents ``(particle, run, series)``: one draw places an even comb on the cumulated shares."""
-    cumulated = share.movedim(0, -1).cumsum(-1).contiguous()
-    n = share.shape[0]
-    comb = torch.arange(n, dtype=share.dtype, device=share.device)
-    comb = (comb + torch.rand_like(cumulated[..., :1])) / n * cumulated[..., -1:]
-    return torch.searchsorted(cumulated, comb.contiguous()).clamp_max(n - 1).movedim(-1, 0)

@@ -12,6 +12,15 @@ from pyro_langevin.model import LangevinModel
 from pyro_langevin.observations import Observations
 from pyro_langevin.particle_filter.proposal import Proposal, Step, proposal_of
 from pyro_langevin.paths import LangevinPath
+from pyro_langevin.time_grid import TimeGrid
+
+
+def observation_at_points(observations: Observations, grid: TimeGrid) -> Tensor:
+    """Which observation each point of a time grid is, ``(n_points, series)``, -1 for none."""
+    device = observations.values.device
+    rows = torch.arange(observations.n_times, device=device)
+    number = torch.full((observations.n_series, grid.n_points), -1, device=device)
+    return number.scatter_(1, grid.observed_index.to(device), torch.where(observations.inside, rows, -1)).mT
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,13 +52,9 @@ class Problem:
         grid = model.grid(observations)
         prior = LangevinPath(model.dynamics, model.initial(), grid)
         proposal = proposal_of(guide.path(observations), prior, widening)
-        device = observations.values.device
-        rows = torch.arange(observations.n_times, device=device)
-        inside = rows < observations.lengths[:, None]
-        number = torch.full((observations.n_series, grid.n_points), -1, device=device)
-        number.scatter_(1, grid.observed_index.to(device), torch.where(inside, rows, -1))
-        goes_on = torch.nn.functional.pad(grid.step_mask.to(device), (0, 1))
-        return cls(model, observations, prior, proposal, proposal.steps(), number.mT, goes_on.mT)
+        goes_on = torch.nn.functional.pad(grid.step_mask.to(observations.values.device), (0, 1))
+        number = observation_at_points(observations, grid)
+        return cls(model, observations, prior, proposal, proposal.steps(), number, goes_on.mT)
 
     @property
     def n_points(self) -> int:

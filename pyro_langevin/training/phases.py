@@ -3,8 +3,8 @@
 In one or two dimensions:
 
 1. *evidence*: the model alone, on its exact evidence. No guide can bias rates and barriers, and no time step enters.
-2. *transitions*: the dynamics alone, by expectation-maximisation from row to row with the weight of hops at a lag at which
-   only the states are remembered, or at the lag alone where rows and lag contradict each other (see
+2. *transitions*: the dynamics alone, by expectation-maximisation from row to row with the weight of hops at a lag at
+   which only the states are remembered, or at the lag alone where rows and lag contradict each other (see
    :mod:`pyro_langevin.training.lag`). All data count at once, so that rates have no noise of batches.
 3. *hops*, twice: the same, counted anew; once in a plane unless the lag alone decides.
 4. *posterior*: the guide alone on the ELBO, for the finished model.
@@ -163,7 +163,7 @@ def choose_max_step(model: LangevinModel, observations: Observations, grid: Stat
     frozen = copy.deepcopy(model.dynamics).cpu().double()
     some = observations.select(torch.randperm(observations.n_series)[:_SERIES])
     path = sample_smoothed(model, some, grid, 1).z[0]
-    states = path[torch.arange(some.n_times) < some.lengths[:, None].cpu()].double().cpu().numpy()
+    states = path[some.inside.cpu()].double().cpu().numpy()
     try:
         landscape = find_landscape(
             frozen.potential, states, temperature=float(frozen.temperature), beyond_starts=False

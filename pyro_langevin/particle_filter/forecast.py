@@ -9,6 +9,8 @@ from torch import Tensor
 
 from pyro_langevin.model import LangevinModel
 from pyro_langevin.observations import Observations
+from pyro_langevin.particle_filter.problem import observation_at_points
+from pyro_langevin.particle_filter.resampling import systematic_parents
 from pyro_langevin.paths import LangevinPath
 
 
@@ -25,7 +27,7 @@ def particle_forecast(model: LangevinModel, observations: Observations, *, horiz
     prior = LangevinPath(model.dynamics, model.initial(), grid)
     size, n_series = model.dynamics.position_dim, observations.n_series
     series = torch.arange(n_series, device=observations.values.device)
-    row_at = _row_at_points(observations, grid.observed_index, grid.n_points)
+    row_at = observation_at_points(observations, grid)
     scores = torch.full((n_series, observations.n_times), torch.nan, dtype=torch.float64)
     clouds = prior.initial.sample(torch.Size([horizon, particles]))
     mask = prior.clock.mask_for(clouds.dim())
@@ -43,27 +45,8 @@ def particle_forecast(model: LangevinModel, observations: Observations, *, horiz
         score = seen[-1].logsumexp(0) - math.log(particles)
         known = torch.nonzero(row >= horizon).squeeze(-1)
         scores[known.cpu(), row[known].cpu()] = score[known].cpu()
-        parent = _systematic(seen[0].softmax(0))
+        parent = systematic_parents(seen[0].softmax(0))
         freshest = clouds[0].gather(0, parent.unsqueeze(-1).expand_as(clouds[0]))
         later = torch.cat([freshest.unsqueeze(0), clouds[:-1]])
         clouds = torch.where((row >= 0).unsqueeze(-1), later, clouds)
     return scores
-
-
-def _row_at_points(observations: Observations, index: Tensor, n_points: int) -> Tensor:
-    """Row of the observations that each point of the grid is, -1 where it is none, ``(point, series)``."""
-    rows = torch.arange(observations.n_times, device=index.device).expand_as(index)
-    inside = rows < observations.lengths.to(index.device)[:, None]
-    found = torch.full((len(index), n_points), -1, dtype=torch.long, device=index.device)
-    for number in range(len(index)):
-        found[number, index[number, inside[number]]] = rows[number, inside[number]]
-    return found.mT.to(observations.values.device)
-
-
-def _systematic(share: Tensor) -> Tensor:
-    """Parents ``(particle, series)``: one draw a series places an even comb on the cumulated shares."""
-    cumulated = share.mT.cumsum(-1).contiguous()
-    count = len(share)
-    comb = torch.arange(count, dtype=share.dtype, device=share.device) + torch.rand_like(cumulated[:, :1])
-    parent = torch.searchsorted(cumulated, (comb / count * cumulated[:, -1:]).contiguous())
-    return parent.clamp_max(count - 1).mT
