@@ -73,8 +73,8 @@ class Gains:
 
     def padded(self, ndim: int) -> Gains:
         """Room for the batch dimensions of time-leftmost states with ``ndim`` dimensions."""
-        matrices = (pad_batch(part, ndim + 1) for part in (self.gain, self.spread))
-        return Gains(pad_batch(self.centre, ndim), *matrices, pad_batch(self.log_precision, ndim - 1))
+        gain, spread = pad_batch(self.gain, ndim + 1), pad_batch(self.spread, ndim + 1)
+        return Gains(pad_batch(self.centre, ndim), gain, spread, pad_batch(self.log_precision, ndim - 1))
 
     def each(self) -> list[Gains]:
         """The gains of one step each, in the order of time."""
