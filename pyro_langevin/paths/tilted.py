@@ -172,6 +172,13 @@ class TiltedPath(LangevinPath):
         return sticking_the_landing(self, value)
 
 
+def has_divergence_along(posterior: object, prior: object) -> bool:
+    """Whether a posterior path knows its divergence from a prior path along its last sample."""
+    if not isinstance(posterior, TiltedPath) or not isinstance(prior, LangevinPath) or isinstance(prior, TiltedPath):
+        return False
+    return posterior.source is prior.source and posterior._along is not None
+
+
 @register_kl(TiltedPath, LangevinPath)
 def _kl_tilted_prior(posterior: TiltedPath, prior: LangevinPath) -> Tensor:
     """Path divergence along the posterior's last sample: unbiased, for ``TraceMeanField_ELBO``.
@@ -183,8 +190,9 @@ def _kl_tilted_prior(posterior: TiltedPath, prior: LangevinPath) -> Tensor:
         step = posterior.clock.steps.min()
         require_shared_diffusion(posterior.dynamics, prior.dynamics, posterior.initial.mean, step)
         raise NotImplementedError  # other drift, same noise: the ratio of densities stays right
-    if posterior._along is None or isinstance(prior, TiltedPath):
+    if not has_divergence_along(posterior, prior):
         raise NotImplementedError
+    assert posterior._along is not None
     value, along = posterior._along
     first = value[..., 0, :]
     return posterior.initial.log_prob(first) - prior.initial.log_prob(first) + along
