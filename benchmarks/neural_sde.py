@@ -126,14 +126,14 @@ class _WithDivergence:
 
 
 def divergence_as_state(sde: NeuralSDE, first: Tensor, times: Tensor) -> tuple[Tensor, Tensor]:
-    """torchsde's Euler solver on path and divergence together."""
+    """Torchsde's Euler solver on path and divergence together."""
     state = torch.cat([first, torch.zeros_like(first[..., :1])], -1)
     path = torchsde.sdeint(_WithDivergence(sde), state, times, method="euler", dt=sde.gap)
     return path[..., :-1], path[-1, :, -1]
 
 
 def with_logqp(sde: NeuralSDE, first: Tensor, times: Tensor) -> tuple[Tensor, Tensor]:
-    """torchsde's own account of the divergence, ``logqp=True``."""
+    """Torchsde's own account of the divergence, ``logqp=True``."""
     path, along = torchsde.sdeint(sde, first, times, method="euler", dt=sde.gap, logqp=True)
     return path, along.sum(0)
 

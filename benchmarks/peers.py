@@ -1,9 +1,9 @@
 """Seconds and memory of one training iteration: the shipped guides against a neural SDE on torchsde, in one run.
 
-Workload: 128 series of 200 observations in 15 channels, a latent space of 10 dimensions, one Euler step an observation. All
-sides learn prior, posterior, encoder and decoder on the same data; one iteration is a loss, its gradient and an Adam
-step over all 25,600 observations. Sides are run in turn, so that a busy machine slows all alike, and their median is
-printed with the ratio to the first.
+Workload: 128 series of 200 observations in 15 channels, a latent space of 10 dimensions, one Euler step an observation.
+All sides learn prior, posterior, encoder and decoder on the same data; one iteration is a loss, its gradient and an
+Adam step over all 25,600 observations. Sides are run in turn, so that a busy machine slows all alike, and their median
+is printed with the ratio to the first.
 
     python benchmarks/peers.py                       # seconds, in turn
     python benchmarks/peers.py --memory              # peak memory as well, a process for each side

@@ -39,8 +39,8 @@ class Narrowed:
     def each(self) -> Sequence[Narrowed]:
         return [Narrowed(one, self.factor) for one in self.inner.each()]
 
-    def given(self, scale: Tensor) -> Narrowed:
-        return Narrowed(self.inner.given(scale), self.factor)
+    def given(self, transition: Transition) -> Narrowed:
+        return Narrowed(self.inner.given(transition), self.factor)
 
     def tilt(self, z: Tensor, transition: Transition, step: Tensor) -> Tilt:
         tilt = self.inner.tilt(z, transition, step)
@@ -61,8 +61,8 @@ class Shifted:
     def each(self) -> Sequence[Shifted]:
         return [Shifted(one, self.shift) for one in self.inner.each()]
 
-    def given(self, scale: Tensor) -> Shifted:
-        return Shifted(self.inner.given(scale), self.shift)
+    def given(self, transition: Transition) -> Shifted:
+        return Shifted(self.inner.given(transition), self.shift)
 
     def tilt(self, z: Tensor, transition: Transition, step: Tensor) -> Tilt:
         tilt = self.inner.tilt(z, transition, step)

@@ -107,7 +107,7 @@ class PhaseSpaceFrame:
         damped = (-slowed * steps / gap).exp().unsqueeze(-1)
         memory = torch.cat([memory[..., : self.size, :], memory[..., self.size :, :] * damped], -2)
         rest = well.transition(torch.zeros_like(out.centre), steps)
-        spread = silent.given(rest.scale).spread
+        spread = silent.given(rest).spread
         scale = rest.apply(spread.movedim(-1, 0)).movedim(0, -1)
         first = (self.first(out)[1].unsqueeze(-1) * out.first_mix).expand(1, *scale.shape[1:])
         return DenseGaussMarkovPath(mean, memory, torch.cat([first, scale]), grid)

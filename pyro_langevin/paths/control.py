@@ -64,7 +64,7 @@ class Controls:
         """The controls of one step each, in the order of time."""
         return [self._with(*parts) for parts in zip(self.position.unbind(0), self.context.unbind(0), strict=True)]
 
-    def given(self, scale: Tensor) -> Controls:
+    def given(self, transition: Transition) -> Controls:
         """These controls: they do not depend on the transitions' scale."""
         return self
 
@@ -103,9 +103,9 @@ class Residual:
         """The tilting of one step each, in the order of time."""
         return [Residual(*pair) for pair in zip(self.first.each(), self.controls.each(), strict=True)]
 
-    def given(self, scale: Tensor) -> Residual:
-        """The same for transitions of this scale everywhere."""
-        return Residual(self.first.given(scale), self.controls)
+    def given(self, transition: Transition) -> Residual:
+        """The same for transitions of the scale of this one, wherever they begin."""
+        return Residual(self.first.given(transition), self.controls)
 
     def tilt(self, z: Tensor, transition: Transition, step: Tensor) -> Tilt:
         """The composition of both tilts."""

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from pyro_langevin.dynamics.small_matrices import inverse_root, matvec, solve
-from pyro_langevin.dynamics.transition import Transition
+from pyro_langevin.dynamics.transition import DiagonalTransition, Transition
 from pyro_langevin.paths.clock import pad_batch
 from pyro_langevin.paths.langevin import LOG_2PI
 
@@ -39,18 +39,24 @@ class Messages:
 
     def tilt(self, z: Tensor, transition: Transition, step: Tensor) -> Tilt:
         """The transition's noise, given the message on the state that it leads to."""
-        return self.given(transition.scale).tilt(z, transition, step)
+        return self.given(transition).tilt(z, transition, step)
 
-    def given(self, scale: Tensor) -> Gains:
-        """What the messages do to transitions of this scale ``(*batch, dim, dim)``, wherever they begin."""
-        pull = scale[..., : self.centre.shape[-1], :].mT @ self.root  # L^T A, with H = A A^T
-        dim = pull.shape[-2]
-        if pull.shape[-2:] == (1, 1):
-            precision = 1.0 + pull.square()
+    def given(self, transition: Transition) -> Gains:
+        """What the messages do to transitions of the scale of this one, wherever they begin."""
+        size, dim = self.centre.shape[-1], transition.mean.shape[-1]
+        deviation = transition.deviation if isinstance(transition, DiagonalTransition) and size == dim else None
+        if deviation is not None:
+            pull = deviation.unsqueeze(-1) * self.root
         else:
-            precision = torch.eye(dim, dtype=pull.dtype, device=pull.device) + pull @ pull.mT
+            pull = transition.scale[..., :size, :].mT @ self.root  # L^T A, with H = A A^T
+        one = torch.eye(dim, dtype=pull.dtype, device=pull.device)
+        precision = 1.0 + pull.square() if pull.shape[-2:] == (1, 1) else one + pull @ pull.mT
         spread, log_precision = inverse_root(precision)
-        return Gains(self.centre, spread @ (spread.mT @ (pull @ self.root.mT)), spread, log_precision)
+        if deviation is not None:  # M^-1 L^T H L = 1 - M^-1 saves two products
+            gain = (one - spread @ spread.mT) / deviation.unsqueeze(-2)
+        else:
+            gain = spread @ (spread.mT @ (pull @ self.root.mT))
+        return Gains(self.centre, gain, spread, log_precision)
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,8 +87,8 @@ class Gains:
         parts = (self.centre, self.gain, self.spread, self.log_precision)
         return [Gains(*step) for step in zip(*(part.unbind(0) for part in parts), strict=True)]
 
-    def given(self, scale: Tensor) -> Gains:
-        """These gains: a scale is what they were made of."""
+    def given(self, transition: Transition) -> Gains:
+        """These gains: a transition's scale is what they were made of."""
         return self
 
     def tilt(self, z: Tensor, transition: Transition, step: Tensor) -> Tilt:

@@ -31,8 +31,8 @@ class Tilting(Protocol):
         """The tilting of one step each, in the order of time."""
         ...
 
-    def given(self, scale: Tensor) -> Tilting:
-        """The same where all transitions have this scale ``(n_steps, *batch, dim, dim)``, wherever they begin."""
+    def given(self, transition: Transition) -> Tilting:
+        """The same for transitions of the scale of this one (all steps at once), wherever they begin."""
         ...
 
     def tilt(self, z: Tensor, transition: Transition, step: Tensor) -> Tilt:
@@ -90,7 +90,7 @@ class TiltedPath(LangevinPath):
         mask = self.clock.mask_for(start.dim())
         tilting = self.tilting.padded(start.dim() + 1)
         if self._same_noise_everywhere:
-            tilting = tilting.given(self.dynamics.transition(start.new_zeros(start.shape[-1]), steps).scale)
+            tilting = tilting.given(self.dynamics.transition(start.new_zeros(start.shape[-1]), steps))
         noise = torch.randn((len(steps), *start.shape), dtype=start.dtype, device=start.device)
         # a compiled trace records no gradients: there, too, the plain loop is differentiated
         tracing, learning = torch.jit.is_tracing(), torch.is_grad_enabled()

@@ -9,8 +9,8 @@ from pyro import poutine
 from pyro.distributions.score_parts import ScoreParts
 from pyro.infer import TraceMeanField_ELBO
 from pyro.infer.util import is_validation_enabled
-from pyro.poutine.util import prune_subsample_sites
 from pyro.poutine.trace_struct import Trace
+from pyro.poutine.util import prune_subsample_sites
 from pyro.util import check_model_guide_match
 
 from pyro_langevin.paths import has_divergence_along
@@ -19,8 +19,8 @@ from pyro_langevin.paths import has_divergence_along
 class PathELBO(TraceMeanField_ELBO):
     """``TraceMeanField_ELBO`` that takes the divergence of a path as its sampling found it.
 
-    Same loss, same gradient: Pyro's own computes the log densities of every site, although it takes the divergence where that is known: for a path
-    that is the work of sampling it, two times over.
+    Same loss, same gradient: Pyro's own computes the log densities of every site, although it takes the divergence
+    where that is known. For a path that is the work of sampling it, two times over.
     """
 
     def _get_trace(self, model: Any, guide: Any, args: Any, kwargs: Any) -> tuple[Trace, Trace]:
