@@ -127,12 +127,16 @@ def _controlled(model: pl.LangevinModel, work: Workload) -> torch.nn.Module:
     return pl.ControlledGuide(model, encoder, hidden=CONTROL)
 
 
-def _with(guide: type, encoder: Callable[[Workload], pl.RecurrentEncoder]) -> Callable[..., torch.nn.Module]:
+def _with(guide: type, encoder: Callable[[Workload], pl.Encoder]) -> Callable[..., torch.nn.Module]:
     return lambda model, work: guide(model, encoder(work))
 
 
-def _default_encoder(work: Workload) -> pl.RecurrentEncoder:
+def _default_encoder(work: Workload) -> pl.Encoder:
     return pl.RecurrentEncoder(work.channels)
+
+
+def _convolutional(work: Workload) -> pl.Encoder:
+    return pl.ConvolutionalEncoder(work.channels)
 
 
 SIDES: dict[str, Callable[[Workload], Iteration]] = {
@@ -145,6 +149,9 @@ SIDES: dict[str, Callable[[Workload], Iteration]] = {
     "GaussMarkovGuide": of_guide(_with(pl.GaussMarkovGuide, _default_encoder), windows=True),
     "SteeredGuide": of_guide(_with(pl.SteeredGuide, _default_encoder), windows=True),
     "ControlledGuide": of_guide(_with(pl.ControlledGuide, _default_encoder), windows=True),
+    "GaussMarkovGuide, convolutional": of_guide(_with(pl.GaussMarkovGuide, _convolutional), windows=True),
+    "SteeredGuide, convolutional": of_guide(_with(pl.SteeredGuide, _convolutional), windows=True),
+    "ControlledGuide, convolutional": of_guide(_with(pl.ControlledGuide, _convolutional), windows=True),
     "SteeredGuide, all defaults": of_guide(_with(pl.SteeredGuide, _default_encoder), windows=True, defaults=True),
 }
 

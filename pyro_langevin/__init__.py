@@ -37,7 +37,7 @@ from pyro_langevin.emissions import (
     PoissonEmission,
     StudentTEmission,
 )
-from pyro_langevin.encoders import Filtering, RecurrentEncoder, Smoothing, TwoSided
+from pyro_langevin.encoders import ConvolutionalEncoder, Encoder, Filtering, RecurrentEncoder, Smoothing, TwoSided
 from pyro_langevin.grid_filter import StateGrid, grid_log_evidence, sample_smoothed
 from pyro_langevin.guides import ControlledGuide, ControlNetwork, GaussMarkovGuide, JointGuide, SteeredGuide
 from pyro_langevin.inference_data import (
@@ -111,12 +111,14 @@ __all__ = [
     "CheckpointError",
     "Control",
     "ControlNetwork",
+    "ConvolutionalEncoder",
     "ControlledGuide",
     "ControlledPath",
     "Controls",
     "DecodedEmission",
     "DenseGaussMarkovPath",
     "Emission",
+    "Encoder",
     "EulerMaruyama",
     "Filtering",
     "FitResult",

@@ -9,7 +9,7 @@ from pyro.distributions import TorchDistribution
 from pyro.nn import PyroModule
 from torch import Tensor
 
-from pyro_langevin.encoders import RecurrentEncoder
+from pyro_langevin.encoders import Encoder
 from pyro_langevin.guides.frame import Frame, frame_of
 from pyro_langevin.guides.messages import MessageHead, StepOutputs, standardised
 from pyro_langevin.model import LangevinModel, series_plate
@@ -25,7 +25,7 @@ class AmortisedGuide(PyroModule):
         encoder: Observations to contexts.
     """
 
-    def __init__(self, model: LangevinModel, encoder: RecurrentEncoder) -> None:
+    def __init__(self, model: LangevinModel, encoder: Encoder) -> None:
         super().__init__()
         if encoder.obs_dim != model.emission.obs_dim:
             raise ValueError(
@@ -73,7 +73,7 @@ class MessageGuide(AmortisedGuide):
 
     noise: Tensor
 
-    def __init__(self, model: LangevinModel, encoder: RecurrentEncoder, *, hidden: int = 96) -> None:
+    def __init__(self, model: LangevinModel, encoder: Encoder, *, hidden: int = 96) -> None:
         super().__init__(model, encoder)
         if not encoder.direction.looks_ahead:
             raise ValueError(

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from pyro_langevin.dynamics import control_port
-from pyro_langevin.encoders import POSITION_DIM, RecurrentEncoder
+from pyro_langevin.encoders import POSITION_DIM, Encoder
 from pyro_langevin.guides.amortised import AmortisedGuide
 from pyro_langevin.guides.captured import parameters_behind
 from pyro_langevin.guides.control_network import ControlNetwork
@@ -50,7 +50,7 @@ class ControlledGuide(AmortisedGuide):
     def __init__(
         self,
         model: LangevinModel,
-        encoder: RecurrentEncoder,
+        encoder: Encoder,
         *,
         parametrisation: Parametrisation = Additive(),
         control: ControlLaw | None = None,
