@@ -73,10 +73,11 @@ def run_filter(model: LangevinModel, observations: Observations, grid: StateGrid
     advance = Advance(propagator, observations.times.diff(dim=-1), alive[:, 1:], observations.values.dtype)
     law = propagator.start(_first_law(model, grid)).expand(observations.n_series, -1)
     laws, levels = [], []
-    for k in range(observations.n_times):
+    # unbound at once: the gradient of an index would fill an array of all times at every time
+    for k, told in enumerate(likelihood.unbind(0)):
         if k > 0:
             law = advance(law, k - 1).clamp_min(0.0)  # cubics undershoot a little
-        law = propagator.weigh(law, likelihood[k])
+        law = propagator.weigh(law, told)
         level = law.sum(-1, keepdim=True).clamp_min(1e-300)
         law = law / level
         laws.append(law)
@@ -134,6 +135,8 @@ class Advance:
         if self.passages is None:
             assert isinstance(self.propagator, Propagator)
             return self.propagator.advance(law, self.gaps[:, k])
+        if len(self.passages) == 1:
+            return self.passages[0](law).double()
         kind = self.kind[:, k]
         moved = law
         for one in kind.unique():
@@ -149,6 +152,8 @@ class Advance:
         if self.passages is None:
             assert isinstance(self.propagator, Propagator)
             return self.propagator.towards(cell, self.gaps[:, k])
+        if len(self.passages) == 1:
+            return self.passages[0].towards(cell).double()
         kind = self.kind[:, k]
         if bool((kind == kind[0]).all()):
             return self.passages[int(kind[0])].towards(cell).double()
