@@ -44,7 +44,7 @@ class LocalLinearization:
         root = dynamics.friction.sqrt()
         across = (root.unsqueeze(-1) * root.unsqueeze(-2)) if root.dim() else root.square()
         exponent = -expansion.hessian * (step.unsqueeze(-1) / across)
-        first, whitened, noise = symmetric_functions(exponent, (_phi_1, _phi_2_over_noise, _noise_root))
+        first, whitened, noise = symmetric_functions(exponent, _step_functions)
         drift = -expansion.gradient * (step / root)
         deviation = (2.0 * dynamics.temperature * step).sqrt()
         # The Itô term in units of the step's noise. Beyond one such unit the expansion means nothing: hold it there.
@@ -54,34 +54,19 @@ class LocalLinearization:
         return Transition(mean, noise * (deviation / root).unsqueeze(-1))
 
 
-def _clamped(x: Tensor) -> Tensor:
-    return x.clamp_max(_LARGEST_EXPONENT)
+def _step_functions(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """``phi_1(x)``, ``phi_2(x) / sqrt(phi_1(2x))`` and ``sqrt(phi_1(2x))``.
 
-
-def _relative_expm1(x: Tensor) -> Tensor:
-    """``(e^x - 1)/x``."""
-    small = x.abs() < 1e-3
+    The last is the factor on the standard deviation of free diffusion. The series hold to 1e-8 where the quotients would cancel.
+    """
+    x = x.clamp_max(_LARGEST_EXPONENT)
+    size = x.abs()
+    small, middling = size < 1e-3, size < 0.1
     safe = torch.where(small, torch.ones_like(x), x)
-    return torch.where(small, 1.0 + x / 2.0 * (1.0 + x / 3.0 * (1.0 + x / 4.0)), torch.expm1(safe) / safe)
-
-
-def _phi_1(x: Tensor) -> Tensor:
-    return _relative_expm1(_clamped(x))
-
-
-def _phi_2(x: Tensor) -> Tensor:
-    """``(e^x - 1 - x)/x^2``; the series holds to 1e-8 below the switch, where the quotient would cancel."""
-    x = _clamped(x)
-    small = x.abs() < 0.1
-    safe = torch.where(small, torch.ones_like(x), x)
+    grown = torch.expm1(x)
+    first = torch.where(small, 1.0 + x / 2.0 * (1.0 + x / 3.0), grown / safe)
+    # (e^2x - 1)/2x = (e^x - 1)/x (e^x + 1)/2
+    noise = (first * (1.0 + 0.5 * grown)).sqrt()
     series = 0.5 + x / 6.0 * (1.0 + x / 4.0 * (1.0 + x / 5.0 * (1.0 + x / 6.0)))
-    return torch.where(small, series, (torch.expm1(safe) - safe) / safe.square())
-
-
-def _noise_root(x: Tensor) -> Tensor:
-    """``sqrt(phi_1(2x))``: the factor on the free diffusion's standard deviation."""
-    return _relative_expm1(2.0 * _clamped(x)).sqrt()
-
-
-def _phi_2_over_noise(x: Tensor) -> Tensor:
-    return _phi_2(x) / _noise_root(x)
+    second = torch.where(middling, series, (first - 1.0) / safe)
+    return first, second / noise, noise

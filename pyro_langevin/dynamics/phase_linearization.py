@@ -63,7 +63,7 @@ def _bounded(hessian: Tensor, mass: Tensor, step: Tensor) -> Tensor:
     root = mass.sqrt()
     across = root.unsqueeze(-1) * root.unsqueeze(-2)
     squared = step.square().unsqueeze(-1)
-    (bounded,) = symmetric_functions(hessian / across * squared, (lambda rate: rate.clamp_min(-1.0),))
+    (bounded,) = symmetric_functions(hessian / across * squared, lambda rate: (rate.clamp_min(-1.0),))
     return bounded * across / squared
 
 

@@ -6,12 +6,13 @@ Dimensions one and two, the common case, have closed forms; others go to ``torch
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
-ScalarFunction = Callable[[Tensor], Tensor]
+#: Several elementwise functions at once, so that they may share what they have in common.
+ScalarFunctions = Callable[[Tensor], tuple[Tensor, ...]]
 
 
 def matvec(matrix: Tensor, vector: Tensor) -> Tensor:
@@ -81,7 +82,7 @@ def inverse_root(matrix: Tensor) -> tuple[Tensor, Tensor]:
     return root, 2.0 * lower.diagonal(dim1=-2, dim2=-1).log().sum(-1)
 
 
-def symmetric_functions(matrix: Tensor, functions: Sequence[ScalarFunction]) -> list[Tensor]:
+def symmetric_functions(matrix: Tensor, functions: ScalarFunctions) -> tuple[Tensor, ...]:
     """Matrix functions ``f(S)`` of a symmetric matrix, for several ``f`` at once.
 
     Gradients stay finite where eigenvalues coincide, as they do at the bottom of an isotropic well.
@@ -95,14 +96,15 @@ def symmetric_functions(matrix: Tensor, functions: Sequence[ScalarFunction]) -> 
     """
     dim = matrix.shape[-1]
     if dim == 1:
-        return [f(matrix) for f in functions]
+        return functions(matrix)
     if dim == 2:
         return _symmetric_functions_2d(matrix, functions)
     eigenvalues, eigenvectors = torch.linalg.eigh(matrix.detach())
-    return [_SpectralFunction.apply(matrix, eigenvalues, eigenvectors, f) for f in functions]
+    found: tuple[Tensor, ...] = _SpectralFunctions.apply(matrix, eigenvalues, eigenvectors, functions)
+    return found
 
 
-def _symmetric_functions_2d(matrix: Tensor, functions: Sequence[ScalarFunction]) -> list[Tensor]:
+def _symmetric_functions_2d(matrix: Tensor, functions: ScalarFunctions) -> tuple[Tensor, ...]:
     """``f(S) = mean of f + slope of f * (S - m)`` on the two eigenvalues ``m -+ delta``."""
     half_gap = 0.5 * (matrix[..., 0, 0] - matrix[..., 1, 1])
     off = matrix[..., 0, 1]
@@ -111,39 +113,40 @@ def _symmetric_functions_2d(matrix: Tensor, functions: Sequence[ScalarFunction])
     smallest = 1e-6 if matrix.dtype == torch.float64 else 1e-3
     floor = smallest * (1.0 + middle.detach().abs())
     delta = (half_gap.square() + off.square() + floor.square()).sqrt()
-    eigenvalues = torch.stack([middle - delta, middle + delta])
-    traceless = torch.stack([torch.stack([half_gap, off], -1), torch.stack([off, -half_gap], -1)], -2)
-    identity = torch.eye(2, dtype=matrix.dtype, device=matrix.device)
-    results = []
-    for f in functions:
-        low, high = f(eigenvalues)
-        slope = (0.5 * (high - low) / delta)[..., None, None]
-        results.append((0.5 * (high + low))[..., None, None] * identity + slope * traceless)
-    return results
+    values = torch.stack(functions(torch.stack([middle - delta, middle + delta])))
+    low, high = values.unbind(1)
+    mean, slope = 0.5 * (high + low), 0.5 * (high - low) / delta
+    along, across = slope * half_gap, slope * off
+    found = torch.stack([mean + along, across, across, mean - along], -1).unflatten(-1, (2, 2))
+    return found.unbind(0)
 
 
-class _SpectralFunction(torch.autograd.Function):
+class _SpectralFunctions(torch.autograd.Function):
     """``Q f(lambda) Q^T`` with the Daleckii-Krein derivative, finite for equal eigenvalues."""
 
     @staticmethod
-    def forward(ctx, matrix: Tensor, eigenvalues: Tensor, eigenvectors: Tensor, f: ScalarFunction) -> Tensor:  # type: ignore[no-untyped-def]
+    def forward(  # type: ignore[no-untyped-def]
+        ctx, matrix: Tensor, eigenvalues: Tensor, eigenvectors: Tensor, functions: ScalarFunctions
+    ) -> tuple[Tensor, ...]:
         ctx.save_for_backward(eigenvalues, eigenvectors)
-        ctx.f = f
-        return (eigenvectors * f(eigenvalues).unsqueeze(-2)) @ eigenvectors.mT
+        ctx.functions = functions
+        return tuple((eigenvectors * value.unsqueeze(-2)) @ eigenvectors.mT for value in functions(eigenvalues))
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx, grad: Tensor):  # type: ignore[no-untyped-def]
+    def backward(ctx, *grads: Tensor):  # type: ignore[no-untyped-def]
         eigenvalues, eigenvectors = ctx.saved_tensors
         with torch.enable_grad():
             point = eigenvalues.detach().requires_grad_()
-            values = ctx.f(point)
-            (slope,) = torch.autograd.grad(values.sum(), point)
-        values = values.detach()
+            values = ctx.functions(point)
+            slopes = [torch.autograd.grad(value.sum(), point, retain_graph=True)[0] for value in values]
         gap = eigenvalues.unsqueeze(-1) - eigenvalues.unsqueeze(-2)
         close = gap.abs() < 1e-4 * (1.0 + eigenvalues.abs().amax(-1)[..., None, None])
-        quotient = (values.unsqueeze(-1) - values.unsqueeze(-2)) / gap.masked_fill(close, 1.0)
-        tangent = 0.5 * (slope.unsqueeze(-1) + slope.unsqueeze(-2))
-        divided = torch.where(close, tangent, quotient)
-        inner = divided * (eigenvectors.mT @ grad @ eigenvectors)
+        gap = gap.masked_fill(close, 1.0)
+        inner = torch.zeros_like(gap)
+        for value, slope, grad in zip(values, slopes, grads, strict=True):
+            level = value.detach()
+            tangent = 0.5 * (slope.unsqueeze(-1) + slope.unsqueeze(-2))
+            divided = torch.where(close, tangent, (level.unsqueeze(-1) - level.unsqueeze(-2)) / gap)
+            inner = inner + divided * (eigenvectors.mT @ grad @ eigenvectors)
         return eigenvectors @ inner @ eigenvectors.mT, None, None, None
