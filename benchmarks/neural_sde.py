@@ -51,13 +51,16 @@ class NeuralSDE(nn.Module):
         obs_dim: Number of channels.
         gap: Between observations; one Euler step each.
         integrate: How a path and its divergence from the prior are had.
+
+    Attributes:
+        noise: Standard deviation of the observation noise, given.
     """
 
     noise_type, sde_type = "diagonal", "ito"
 
     def __init__(self, latent_dim: int, obs_dim: int, gap: float, integrate: Integrate) -> None:
         super().__init__()
-        self.gap, self.integrate = gap, integrate
+        self.gap, self.integrate, self.noise = gap, integrate, NOISE
         self.encoder = nn.GRU(obs_dim, HIDDEN)
         self.context = nn.Linear(HIDDEN, CONTEXT)
         self.start = nn.Linear(CONTEXT, 2 * latent_dim)
@@ -83,7 +86,7 @@ class NeuralSDE(nn.Module):
         before = 0.5 * (mean.square() + (2.0 * log_deviation).exp() - 1.0 - 2.0 * log_deviation).sum(-1)
         times = self.gap * torch.arange(len(series), device=values.device)
         path, along = self.integrate(self, first, times)
-        seen = torch.distributions.Normal(self.decoder(path), NOISE).log_prob(series).sum((0, 2))
+        seen = torch.distributions.Normal(self.decoder(path), self.noise).log_prob(series).sum((0, 2))
         return (before + along - seen).sum() / values.numel()
 
     def h(self, t: Tensor, z: Tensor) -> Tensor:

@@ -57,7 +57,7 @@ class LocalLinearization:
 def _step_functions(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """``phi_1(x)``, ``phi_2(x) / sqrt(phi_1(2x))`` and ``sqrt(phi_1(2x))``.
 
-    The last is the factor on the standard deviation of free diffusion. The series hold to 1e-8 where the quotients would cancel.
+    The last is the factor on the deviation of free diffusion. Series hold to 1e-8 where quotients would cancel.
     """
     x = x.clamp_max(_LARGEST_EXPONENT)
     size = x.abs()
