@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 import pytest
 import torch
@@ -21,14 +19,7 @@ from pyro_langevin.potentials import MixturePotential, QuadraticPotential
 from pyro_langevin.potentials.analytic import DoubleWell
 from pyro_langevin.training.evidence import EvidenceObjective
 
-
-@pytest.fixture(autouse=True)
-def _double_precision() -> Iterator[None]:
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float64)
-    torch.manual_seed(0)
-    yield
-    torch.set_default_dtype(before)
+pytestmark = pytest.mark.usefixtures("double_precision", "fixed_seed")
 
 
 def plane(half: float, size: int) -> StateGrid:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 
-import pyro
 import pyro.distributions as dist
 import pytest
 import torch
@@ -19,13 +17,7 @@ import pyro_langevin as pl
 ALLOWED_ERRORS = 5.0
 
 
-@pytest.fixture(autouse=True)
-def _double_precision() -> Iterator[None]:
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float64)
-    pyro.set_rng_seed(0)
-    yield
-    torch.set_default_dtype(before)
+pytestmark = pytest.mark.usefixtures("double_precision", "fixed_seed")
 
 
 def prior(dim: int, times: Tensor | pl.TimeGrid, *batch: int) -> pl.LangevinPath:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -40,15 +40,7 @@ PRIOR_SCALE, NOISE = 2.0, 0.5
 Y = torch.tensor([1.1, 0.4, 0.7, 1.6, 0.9], dtype=torch.float64)
 
 
-@pytest.fixture(autouse=True)
-def _double_precision() -> Iterator[None]:
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float64)
-    pyro.clear_param_store()
-    pyro.set_rng_seed(0)
-    yield
-    torch.set_default_dtype(before)
-    pyro.clear_param_store()
+pytestmark = pytest.mark.usefixtures("double_precision", "fixed_seed")
 
 
 def level_model(y: Tensor) -> None:

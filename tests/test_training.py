@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyro
 import pytest
 import torch
 from torch import Tensor
@@ -29,14 +28,11 @@ Fitted = tuple[pl.LangevinModel, AmortisedGuide]
 every_dim = pytest.mark.parametrize("dim", [1, 2])
 
 
-# Pyro speaks up when a loss is not finite, before the fit repairs it.
-pytestmark = pytest.mark.filterwarnings("ignore:Encountered NaN")
-
-
-@pytest.fixture(autouse=True)
-def _fixed_seed() -> None:
-    pyro.clear_param_store()
-    pyro.set_rng_seed(0)
+pytestmark = [
+    pytest.mark.usefixtures("fixed_seed"),
+    # Pyro speaks up when a loss is not finite, before the fit repairs it.
+    pytest.mark.filterwarnings("ignore:Encountered NaN"),
+]
 
 
 @pytest.fixture(autouse=True)

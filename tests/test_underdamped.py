@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 
 import numpy as np
 import pyro
@@ -29,14 +28,7 @@ IRREGULAR = torch.tensor([0.3, 0.35, 0.9, 0.91, 1.7, 2.0], dtype=torch.float64)
 every_scheme = pytest.mark.parametrize("scheme", [OBABO(), PhaseSpaceLinearization()], ids=["OBABO", "linearised"])
 
 
-@pytest.fixture(autouse=True)
-def _double_precision() -> Iterator[None]:
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float64)
-    pyro.clear_param_store()
-    pyro.set_rng_seed(0)
-    yield
-    torch.set_default_dtype(before)
+pytestmark = pytest.mark.usefixtures("double_precision", "fixed_seed")
 
 
 def harmonic(dim: int) -> Harmonic:

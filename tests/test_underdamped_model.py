@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterator
 from typing import Any
 
 import pyro
@@ -12,6 +11,7 @@ import pyro.distributions as dist
 import pytest
 import torch
 from phase_space import Harmonic
+from precision import default_dtype
 from pyro import poutine
 from pyro.infer import Predictive, Trace_ELBO, TraceMeanField_ELBO
 from torch import Tensor
@@ -27,14 +27,7 @@ GUIDES: list[type[AmortisedGuide]] = [pl.SteeredGuide, pl.GaussMarkovGuide]
 every_guide = pytest.mark.parametrize("guide_class", GUIDES)
 
 
-@pytest.fixture(autouse=True)
-def _double_precision() -> Iterator[None]:
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float64)
-    pyro.clear_param_store()
-    pyro.set_rng_seed(0)
-    yield
-    torch.set_default_dtype(before)
+pytestmark = pytest.mark.usefixtures("double_precision", "fixed_seed")
 
 
 def ragged() -> pl.Observations:
@@ -352,16 +345,13 @@ def test_fit_and_draws_of_an_underdamped_model() -> None:
 @pytest.fixture(scope="module")
 def fitted_double_well() -> Any:
     """Draws of a fit to 256 noisy records of the double well at friction 1."""
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float32)
-    pyro.set_rng_seed(0)
-    data = simulated(256, 200, gap=0.2, noise=0.2)
-    model = pl.LangevinModel(pl.Underdamped(pl.MixturePotential(1, 6)), pl.GaussianEmission(1, 1))
-    guide = pl.SteeredGuide(model, pl.RecurrentEncoder(1))
-    result = pl.fit(model, guide, data, progress=False)
-    idata = pl.posterior(result, data, draws=5)
-    torch.set_default_dtype(before)
-    return idata
+    with default_dtype(torch.float32):
+        pyro.set_rng_seed(0)
+        data = simulated(256, 200, gap=0.2, noise=0.2)
+        model = pl.LangevinModel(pl.Underdamped(pl.MixturePotential(1, 6)), pl.GaussianEmission(1, 1))
+        guide = pl.SteeredGuide(model, pl.RecurrentEncoder(1))
+        result = pl.fit(model, guide, data, progress=False)
+        return pl.posterior(result, data, draws=5)
 
 
 @pytest.mark.slow
