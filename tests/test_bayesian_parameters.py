@@ -16,14 +16,13 @@ from pyro.infer import MCMC, NUTS, Predictive, Trace_ELBO, TraceEnum_ELBO, Trace
 from pyro.infer.autoguide import AutoLowRankMultivariateNormal, AutoNormal, init_to_mean
 from pyro.nn import PyroModule, PyroSample
 from pyro.ops.stats import effective_sample_size
+from standard_errors import ALLOWED_ERRORS
 from torch import Tensor, nn
 
 import pyro_langevin as pl
 from pyro_langevin.guides import AmortisedGuide
 from pyro_langevin.potentials.parameters import snapshot
 
-#: A known answer may be missed by this many standard errors (a false failure in 10^6 checks).
-ALLOWED_ERRORS = 5.0
 N_SERIES, N_TIMES, CHANNELS = 3, 4, 2
 
 

@@ -13,13 +13,13 @@ import pyro.distributions as dist
 import pytest
 import torch
 import torchsde
+from standard_errors import ALLOWED_ERRORS
 from torch import Tensor
 
 from pyro_langevin.dynamics import AdditiveNoise, ItoDiffusion, to_torchsde
 from pyro_langevin.paths import LangevinPath, Messages, SteeredPath
 from pyro_langevin.paths.tilt import Tilt
 
-ALLOWED_ERRORS = 5.0
 NOISE, SEEN = 0.6, 1.3
 EVIDENCE = -0.5 * (SEEN**2 / (1.0 + NOISE**2) + math.log(2.0 * math.pi * (1.0 + NOISE**2)))
 

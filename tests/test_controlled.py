@@ -13,6 +13,7 @@ import torch
 from linear_gaussian import LinearEmission, OrnsteinUhlenbeck, exact_posterior, kalman_log_evidence
 from pyro.infer import Trace_ELBO, TraceMeanField_ELBO
 from scipy.stats import chi2
+from standard_errors import ALLOWED_ERRORS
 from torch import Tensor, nn
 
 from pyro_langevin.dynamics import (
@@ -31,8 +32,6 @@ from pyro_langevin.potentials import NeuralPotential, QuadraticPotential
 from pyro_langevin.potentials.analytic import DoubleWell
 from pyro_langevin.time_grid import TimeGrid
 
-#: A known answer may be missed by this many standard errors (a false failure in 10^6 checks).
-ALLOWED_ERRORS = 5.0
 IRREGULAR = torch.tensor([0.3, 0.35, 1.0, 1.01, 2.6, 2.9], dtype=torch.float64)
 SCHEMES = pytest.mark.parametrize("scheme", [EulerMaruyama(), LocalLinearization()], ids=["Euler", "linearised"])
 

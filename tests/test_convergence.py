@@ -11,6 +11,7 @@ import pytest
 import torch
 import torchsde
 from scipy.integrate import quad
+from standard_errors import ALLOWED_ERRORS
 from torch import Tensor
 
 from pyro_langevin.dynamics import (
@@ -26,9 +27,6 @@ from pyro_langevin.dynamics import (
 from pyro_langevin.grid_filter import Propagator, StateGrid
 from pyro_langevin.potentials.analytic import DoubleWell
 from pyro_langevin.simulation import simulate
-
-#: A known answer may be missed by this many standard errors (a false failure in 10^6 checks).
-ALLOWED_ERRORS = 5.0
 
 SCHEMES: list[Scheme] = [EulerMaruyama(), LocalLinearization()]
 every_scheme = pytest.mark.parametrize("scheme", SCHEMES, ids=lambda scheme: type(scheme).__name__)

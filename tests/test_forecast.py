@@ -9,13 +9,10 @@ import pytest
 import torch
 from linear_gaussian import OrnsteinUhlenbeck
 from pyro.contrib.forecast.util import prefix_condition as pyro_prefix_condition
+from standard_errors import ALLOWED_ERRORS
 from torch import Tensor
 
 import pyro_langevin as pl
-
-#: A known answer may be missed by this many standard errors (a false failure in 10^6 checks).
-ALLOWED_ERRORS = 5.0
-
 
 pytestmark = pytest.mark.usefixtures("double_precision", "fixed_seed")
 

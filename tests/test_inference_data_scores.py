@@ -12,6 +12,7 @@ from hand_made_fits import GRID, fitted, start, well_data, well_model
 from linear_gaussian import LinearEmission, OrnsteinUhlenbeck, kalman_log_evidence
 from precision import default_dtype
 from scipy import stats
+from standard_errors import ALLOWED_ERRORS
 from torch import Tensor
 
 import pyro_langevin as pl
@@ -27,8 +28,6 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # arviz 0.23 announces its successor
     import arviz as az
 
-#: A known answer may be missed by this many standard errors (a false failure in 10^6 checks).
-ALLOWED_ERRORS = 5.0
 LENGTHS = (8, 5)
 
 

@@ -23,6 +23,7 @@ from pyro.infer.autoguide import (
     AutoNormal,
 )
 from pyro.nn import PyroModule, PyroParam
+from standard_errors import ALLOWED_ERRORS
 from torch import Tensor
 from torch.distributions import MultivariateNormal
 
@@ -33,8 +34,6 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # arviz 0.23 announces its successor
     import arviz as az
 
-#: A known answer may be missed by this many standard errors (a false failure in 10^6 checks).
-ALLOWED_ERRORS = 5.0
 #: Level ~ N(0, 2), observations ~ N(level, 0.5).
 PRIOR_SCALE, NOISE = 2.0, 0.5
 Y = torch.tensor([1.1, 0.4, 0.7, 1.6, 0.9], dtype=torch.float64)

@@ -13,6 +13,7 @@ from linear_gaussian import LinearEmission, OrnsteinUhlenbeck, exact_posterior, 
 from pyro.infer import Trace_ELBO, TraceMeanField_ELBO
 from pyro.nn import PyroParam
 from scipy.stats import chi2
+from standard_errors import ALLOWED_ERRORS
 from torch import Tensor
 from torch.autograd import gradcheck
 from torch.distributions import Distribution, Independent, constraints, kl_divergence
@@ -24,8 +25,6 @@ from pyro_langevin.potentials import NeuralPotential, Potential, QuadraticPotent
 from pyro_langevin.potentials.analytic import DoubleWell
 from pyro_langevin.time_grid import TimeGrid
 
-#: A known answer may be missed by this many standard errors (a false failure in 10^6 checks).
-ALLOWED_ERRORS = 5.0
 IRREGULAR = torch.tensor([0.3, 0.35, 1.0, 1.01, 2.6, 2.9], dtype=torch.float64)
 
 

@@ -38,6 +38,7 @@ from pyro.infer.inspect import generate_graph_specification, get_model_relations
 from pyro.infer.mcmc.util import initialize_model
 from pyro.nn import PyroModule, PyroParam
 from pyro.ops.stats import fit_generalized_pareto
+from standard_errors import ALLOWED_ERRORS
 from torch import Tensor
 from torch.distributions import constraints
 
@@ -46,8 +47,6 @@ from pyro_langevin.guides import AmortisedGuide
 from pyro_langevin.model import at_observations
 from pyro_langevin.paths.tilted import TiltedPath
 
-#: A known answer may be missed by this many standard errors (a false failure in 10^6 checks).
-ALLOWED_ERRORS = 5.0
 LENGTHS, CHANNELS = (4, 2, 3), 2
 
 

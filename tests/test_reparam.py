@@ -12,14 +12,11 @@ from linear_gaussian import OrnsteinUhlenbeck
 from pyro import poutine
 from pyro.infer import MCMC, NUTS
 from pyro.ops.stats import effective_sample_size
+from standard_errors import ALLOWED_ERRORS
 from torch import Tensor
 from torch.distributions import MultivariateNormal
 
 import pyro_langevin as pl
-
-#: A known answer may be missed by this many standard errors (a false failure in 10^6 checks).
-ALLOWED_ERRORS = 5.0
-
 
 pytestmark = pytest.mark.usefixtures("double_precision", "fixed_seed")
 

@@ -11,6 +11,7 @@ import torch
 import torchsde
 from pyro import poutine
 from pyro.nn import PyroModule, PyroSample
+from standard_errors import ALLOWED_ERRORS
 from torch import Tensor
 
 from pyro_langevin.dynamics import (
@@ -29,9 +30,6 @@ from pyro_langevin.potentials import NeuralPotential, QuadraticPotential
 from pyro_langevin.potentials.analytic import DoubleWell, TripleWell
 from pyro_langevin.simulation import simulate
 from pyro_langevin.time_grid import TimeGrid
-
-ALLOWED_ERRORS = 5.0
-
 
 pytestmark = pytest.mark.usefixtures("double_precision", "fixed_seed")
 

@@ -12,6 +12,7 @@ import torch
 from linear_gaussian import ExactPosterior
 from phase_space import Harmonic, LinearStep
 from pyro.nn import PyroParam, PyroSample
+from standard_errors import ALLOWED_ERRORS
 from torch import Tensor
 from torch.distributions import constraints
 
@@ -22,8 +23,6 @@ from pyro_langevin.potentials import NeuralPotential, Potential, QuadraticPotent
 from pyro_langevin.potentials.analytic import DoubleWell
 from pyro_langevin.time_grid import TimeGrid
 
-#: A known answer may be missed by this many standard errors (a false failure in 10^6 checks).
-ALLOWED_ERRORS = 5.0
 IRREGULAR = torch.tensor([0.3, 0.35, 0.9, 0.91, 1.7, 2.0], dtype=torch.float64)
 every_scheme = pytest.mark.parametrize("scheme", [OBABO(), PhaseSpaceLinearization()], ids=["OBABO", "linearised"])
 

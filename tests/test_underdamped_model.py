@@ -14,14 +14,13 @@ from phase_space import Harmonic
 from precision import default_dtype
 from pyro import poutine
 from pyro.infer import Predictive, Trace_ELBO, TraceMeanField_ELBO
+from standard_errors import ALLOWED_ERRORS
 from torch import Tensor
 
 import pyro_langevin as pl
 from pyro_langevin.guides import AmortisedGuide
 from pyro_langevin.potentials.analytic import DoubleWell
 
-#: A known answer may be missed by this many standard errors (a false failure in 10^6 checks).
-ALLOWED_ERRORS = 5.0
 LENGTHS, CHANNELS = (7, 3, 5, 7), 2
 GUIDES: list[type[AmortisedGuide]] = [pl.SteeredGuide, pl.GaussMarkovGuide]
 every_guide = pytest.mark.parametrize("guide_class", GUIDES)
