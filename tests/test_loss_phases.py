@@ -9,11 +9,13 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+import xarray as xr
 from hand_made_fits import GRID, fitted, well_data, well_model
 from matplotlib.colors import same_color
 
 import pyro_langevin as pl
 from pyro_langevin.inference_data import load_draws, save_draws
+from pyro_langevin.inference_data.assemble import groups_of, with_groups
 from pyro_langevin.plots.palette import seed_look
 
 pytestmark = pytest.mark.usefixtures("double_precision", "fixed_seed", "close_figures")
@@ -56,14 +58,14 @@ def test_each_step_has_its_phase_also_through_netcdf_and_back_again(draws: Any, 
 
 def test_the_phases_of_a_long_fit_cost_little_room(draws: Any, tmp_path: Path) -> None:
     sizes = []
-    for kept in (draws["sample_stats"].drop_vars("phase"), draws["sample_stats"]):
+    for kept in (without_phases(draws), draws):
         path = tmp_path / "draws.nc"
-        save_draws(pl.inference_data.assemble.with_groups(draws, {"sample_stats": _stretched(kept)}), path)
+        save_draws(with_groups(kept, {"sample_stats": stretched(groups_of(kept)["sample_stats"])}), path)
         sizes.append(path.stat().st_size)
     assert sizes[1] - sizes[0] < 50_000  # as strings of variable length: a million
 
 
-def _stretched(stats: Any) -> Any:
+def stretched(stats: xr.Dataset) -> xr.Dataset:
     """The same with a thousand times as many iterations."""
     return stats.isel(iteration=np.repeat(np.arange(stats.sizes["iteration"]), 1000))
 
@@ -87,4 +89,4 @@ def test_the_figure_marks_where_the_phases_of_each_seed_end(draws: Any) -> None:
 
 def without_phases(idata: Any) -> Any:
     """As draws that came from elsewhere, or were written before phases were kept."""
-    return pl.inference_data.assemble.with_groups(idata, {"sample_stats": idata["sample_stats"].drop_vars("phase")})
+    return with_groups(idata, {"sample_stats": groups_of(idata)["sample_stats"].drop_vars("phase")})
