@@ -44,8 +44,8 @@ test-arviz1: $(ARVIZ1)/.installed
 	mkdir -p $(EXCHANGE)
 	PYRO_LANGEVIN_EXCHANGE=$(EXCHANGE) $(ARVIZ1)/bin/python -m pytest -m "not slow" \
 		tests/test_arviz.py tests/test_arviz_page.py tests/test_inference_data_svi.py \
-		tests/test_inference_data_scores.py tests/test_diagnostics_*.py tests/test_guide_quality.py tests/test_report.py \
-		pyro_langevin/inference_data
+		tests/test_inference_data_scores.py tests/test_loss_phases.py tests/test_diagnostics_*.py \
+		tests/test_guide_quality.py tests/test_report.py pyro_langevin/inference_data
 
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff check .

@@ -152,6 +152,7 @@ def make_groups(
     channel = {"channel": [f"y{i}" for i in range(channels)]}
     iteration = np.arange(200)
     loss = 60.0 + 80.0 * np.exp(-iteration / 20) + random.standard_normal((n_chains, 200))
+    phase = np.tile(np.where(iteration < 150, "evidence", "posterior"), (n_chains, 1))
     log_p = -50.0 + random.standard_normal(size)
     log_q = 10.0 + 0.5 * random.standard_normal(size)
     lags = truth.gap * np.array([1, 2, 5, 10, 20])
@@ -224,7 +225,7 @@ def make_groups(
                 "log_evidence": (("chain", "series"), (log_p - log_q).mean(1) + 0.6),
                 "loss": (("chain", "iteration"), loss),
             },
-            coords=chain | draw | series,
+            coords=chain | draw | series | {"phase": (("chain", "iteration"), phase)},
         ),
         "observed_data": xr.Dataset({"y": (("series", "time", "channel"), y)}, coords=series | channel),
         "constant_data": xr.Dataset(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,8 @@ import pytest
 import torch
 import xarray as xr
 from hand_made_fits import GRID, fitted, well_data, well_model
+from precision import default_dtype
+from standard_errors import ALLOWED_ERRORS
 
 import pyro_langevin as pl
 from pyro_langevin.inference_data import (
@@ -30,29 +32,21 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # arviz 0.23 announces its successor
     import arviz as az
 
-#: A false failure in a million checks.
-ALLOWED_ERRORS = 5.0
 GENERATION = 0 if HOLDS_INFERENCE_DATA else 1
 
 
 @pytest.fixture(scope="module")
 def idata() -> Any:
     """Two seeds, series of different lengths, missing values: NaN in every group that can have some."""
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float64)
-    fit, data = fitted(well_model(4.0), well_model(3.5), grid=GRID), well_data(3, 30)
-    draws = pl.posterior(fit, data, draws=60)
-    draws = add_log_likelihood(draws, fit, data)
-    draws = add_posterior_predictive(draws, fit, data, draws=12)
-    draws = add_prior_predictive(draws, fit, data, draws=12)
-    torch.set_default_dtype(before)
-    return draws
+    with default_dtype(torch.float64):
+        fit, data = fitted(well_model(4.0), well_model(3.5), grid=GRID), well_data(3, 30)
+        draws = pl.posterior(fit, data, draws=60)
+        draws = add_log_likelihood(draws, fit, data)
+        draws = add_posterior_predictive(draws, fit, data, draws=12)
+        return add_prior_predictive(draws, fit, data, draws=12)
 
 
-@pytest.fixture(autouse=True)
-def _figures() -> Iterator[None]:
-    yield
-    plt.close("all")
+pytestmark = pytest.mark.usefixtures("close_figures")
 
 
 def quietly(call: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import NamedTuple
 
 import pyro
@@ -16,25 +16,14 @@ from pyro.infer import MCMC, NUTS, Predictive, Trace_ELBO, TraceEnum_ELBO, Trace
 from pyro.infer.autoguide import AutoLowRankMultivariateNormal, AutoNormal, init_to_mean
 from pyro.nn import PyroModule, PyroSample
 from pyro.ops.stats import effective_sample_size
+from standard_errors import ALLOWED_ERRORS
 from torch import Tensor, nn
 
 import pyro_langevin as pl
 from pyro_langevin.guides import AmortisedGuide
 from pyro_langevin.potentials.parameters import snapshot
 
-#: A known answer may be missed by this many standard errors (a false failure in 10^6 checks).
-ALLOWED_ERRORS = 5.0
 N_SERIES, N_TIMES, CHANNELS = 3, 4, 2
-
-
-@pytest.fixture(autouse=True)
-def _double_precision() -> Iterator[None]:
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float64)
-    pyro.clear_param_store()
-    pyro.set_rng_seed(0)
-    yield
-    torch.set_default_dtype(before)
 
 
 class Barrier(pl.Potential):
@@ -84,8 +73,11 @@ def positive_matrix() -> PyroSample:
     return PyroSample(dist.Wishart(torch.tensor(40.0), torch.eye(2) / 40.0))
 
 
-# torch's Wishart suspects its own samples of rounding to singular matrices, and draws them again
-pytestmark = pytest.mark.filterwarnings("ignore:Singular sample detected")
+pytestmark = [
+    pytest.mark.usefixtures("double_precision", "fixed_seed"),
+    # torch's Wishart suspects its own samples of rounding to singular matrices, and draws them again
+    pytest.mark.filterwarnings("ignore:Singular sample detected"),
+]
 
 
 #: Dynamics with sampled parameters, and the names of the sites.

@@ -7,31 +7,24 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 
 import numpy as np
 import pyro.distributions as dist
 import pytest
 import torch
 import torchsde
+from standard_errors import ALLOWED_ERRORS
 from torch import Tensor
 
 from pyro_langevin.dynamics import AdditiveNoise, ItoDiffusion, to_torchsde
 from pyro_langevin.paths import LangevinPath, Messages, SteeredPath
 from pyro_langevin.paths.tilt import Tilt
 
-ALLOWED_ERRORS = 5.0
 NOISE, SEEN = 0.6, 1.3
 EVIDENCE = -0.5 * (SEEN**2 / (1.0 + NOISE**2) + math.log(2.0 * math.pi * (1.0 + NOISE**2)))
 
 
-@pytest.fixture(autouse=True)
-def _double_precision() -> Iterator[None]:
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float64)
-    torch.manual_seed(0)
-    yield
-    torch.set_default_dtype(before)
+pytestmark = pytest.mark.usefixtures("double_precision", "fixed_seed")
 
 
 def brownian_motion() -> ItoDiffusion:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import cache
 
 import numpy as np
@@ -11,6 +11,7 @@ import pytest
 import torch
 import torchsde
 from scipy.integrate import quad
+from standard_errors import ALLOWED_ERRORS
 from torch import Tensor
 
 from pyro_langevin.dynamics import (
@@ -27,20 +28,11 @@ from pyro_langevin.grid_filter import Propagator, StateGrid
 from pyro_langevin.potentials.analytic import DoubleWell
 from pyro_langevin.simulation import simulate
 
-#: A known answer may be missed by this many standard errors (a false failure in 10^6 checks).
-ALLOWED_ERRORS = 5.0
-
 SCHEMES: list[Scheme] = [EulerMaruyama(), LocalLinearization()]
 every_scheme = pytest.mark.parametrize("scheme", SCHEMES, ids=lambda scheme: type(scheme).__name__)
 
 
-@pytest.fixture(autouse=True)
-def _double_precision() -> Iterator[None]:
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float64)
-    torch.manual_seed(0)
-    yield
-    torch.set_default_dtype(before)
+pytestmark = pytest.mark.usefixtures("double_precision", "fixed_seed")
 
 
 def fitted_order(steps: list[float], errors: list[float]) -> float:

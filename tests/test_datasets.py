@@ -8,12 +8,10 @@ import pytest
 import torch
 from scipy.integrate import cumulative_simpson
 from scipy.interpolate import CubicSpline
+from standard_errors import ALLOWED_ERRORS
 
 from pyro_langevin import datasets
 from pyro_langevin.datasets.simulated_diffusion import STEP, heun_step
-
-#: A known answer may be missed by this many standard errors (a false failure in 10^6 checks).
-ALLOWED_ERRORS = 5.0
 
 POTENTIALS: dict[str, tuple[datasets.ExactAnswer, Callable[[np.ndarray], np.ndarray]]] = {
     "double well": (datasets.DOUBLE_WELL, lambda x: 4 * (x**2 - 1) ** 2),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pyro
 import pyro.distributions as dist
@@ -11,6 +11,7 @@ import pytest
 import torch
 from linear_gaussian import LinearEmission, OrnsteinUhlenbeck, exact_posterior, kalman_log_evidence
 from pyro.infer import RenyiELBO, Trace_ELBO, TraceMeanField_ELBO
+from standard_errors import ALLOWED_ERRORS
 from torch import Tensor
 from torch.distributions import Distribution
 
@@ -19,19 +20,10 @@ from pyro_langevin.guides import AmortisedGuide
 from pyro_langevin.paths.tilted import TiltedPath
 from pyro_langevin.potentials.analytic import DoubleWell
 
-#: A known answer may be missed by this many standard errors (a false failure in 10^6 checks).
-ALLOWED_ERRORS = 5.0
 IRREGULAR = torch.tensor([0.3, 0.35, 1.0, 1.01, 2.6, 2.9], dtype=torch.float64)
 
 
-@pytest.fixture(autouse=True)
-def _double_precision() -> Iterator[None]:
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float64)
-    pyro.clear_param_store()
-    pyro.set_rng_seed(0)
-    yield
-    torch.set_default_dtype(before)
+pytestmark = pytest.mark.usefixtures("double_precision", "fixed_seed")
 
 
 class Linear:

@@ -3,29 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 
-import pyro
 import pyro.distributions as dist
 import pytest
 import torch
 from linear_gaussian import OrnsteinUhlenbeck
 from pyro.contrib.forecast.util import prefix_condition as pyro_prefix_condition
+from standard_errors import ALLOWED_ERRORS
 from torch import Tensor
 
 import pyro_langevin as pl
 
-#: A known answer may be missed by this many standard errors (a false failure in 10^6 checks).
-ALLOWED_ERRORS = 5.0
-
-
-@pytest.fixture(autouse=True)
-def _double_precision() -> Iterator[None]:
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float64)
-    pyro.set_rng_seed(0)
-    yield
-    torch.set_default_dtype(before)
+pytestmark = pytest.mark.usefixtures("double_precision", "fixed_seed")
 
 
 def prior(dim: int, times: Tensor | pl.TimeGrid, *batch: int) -> pl.LangevinPath:

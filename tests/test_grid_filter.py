@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pyro.distributions as dist
 import pytest
 import torch
+from finite_differences import assert_gradient_of_finite_differences
 from linear_gaussian import LinearEmission, OrnsteinUhlenbeck, kalman_log_evidence
 from torch import Tensor
 
@@ -23,13 +24,7 @@ from pyro_langevin.potentials.analytic import DoubleWell
 LENGTHS, CHANNELS = (9, 4, 6), 2
 
 
-@pytest.fixture(autouse=True)
-def _double_precision() -> Iterator[None]:
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float64)
-    torch.manual_seed(0)
-    yield
-    torch.set_default_dtype(before)
+pytestmark = pytest.mark.usefixtures("double_precision", "fixed_seed")
 
 
 def ragged() -> Observations:
@@ -139,18 +134,9 @@ def test_gradient_is_that_of_finite_differences(height: float) -> None:
     model, data = double_well_model(height), ragged()
     grid = StateGrid.around(-2.5, 2.5, size=100)
     step = 3e-4  # ten times less and rounding shows (exp(energy / 2) of it), ten times more and curvature
-    parameters = list(model.parameters())
-    slopes = torch.autograd.grad(grid_log_evidence(model, data, grid).sum(), parameters, materialize_grads=True)
-    assert all(bool(slope.isfinite().all()) for slope in slopes)
-    for parameter, slope in zip(parameters, slopes, strict=True):
-        direction = torch.randn_like(parameter)
-        with torch.no_grad():
-            parameter.add_(step * direction)
-            up = grid_log_evidence(model, data, grid).sum()
-            parameter.sub_(2.0 * step * direction)
-            down = grid_log_evidence(model, data, grid).sum()
-            parameter.add_(step * direction)
-        torch.testing.assert_close((slope * direction).sum(), (up - down) / (2.0 * step), rtol=1e-4, atol=1e-5)
+    assert_gradient_of_finite_differences(
+        lambda: grid_log_evidence(model, data, grid).sum(), list(model.parameters()), step=step
+    )
 
 
 @pytest.mark.parametrize("height", [8.0, 30.0, 200.0])

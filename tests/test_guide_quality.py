@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -284,14 +283,6 @@ def test_a_gap_is_found_without_particles_too() -> None:
     set_weights(groups, 10.0 * np.random.default_rng(0).standard_normal(size))
     (far,) = guide_too_far(as_inference_data(groups))
     assert "at least" in far and "particles" not in far
-
-
-@pytest.fixture
-def double_precision() -> Iterator[None]:
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float64)
-    yield
-    torch.set_default_dtype(before)
 
 
 @pytest.mark.usefixtures("double_precision")

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterator
 
 import numpy as np
 import pytest
 import torch
 from hand_made_fits import GRID, fitted, start, well_data, well_model
 from linear_gaussian import LinearEmission, OrnsteinUhlenbeck, kalman_log_evidence
+from precision import default_dtype
 from scipy import stats
+from standard_errors import ALLOWED_ERRORS
 from torch import Tensor
 
 import pyro_langevin as pl
@@ -27,18 +28,10 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # arviz 0.23 announces its successor
     import arviz as az
 
-#: A known answer may be missed by this many standard errors (a false failure in 10^6 checks).
-ALLOWED_ERRORS = 5.0
 LENGTHS = (8, 5)
 
 
-@pytest.fixture(autouse=True)
-def _double_precision() -> Iterator[None]:
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float64)
-    torch.manual_seed(0)
-    yield
-    torch.set_default_dtype(before)
+pytestmark = pytest.mark.usefixtures("double_precision", "fixed_seed")
 
 
 def linear_model(stiffness: float = 1.4) -> tuple[pl.LangevinModel, OrnsteinUhlenbeck, LinearEmission]:
@@ -156,12 +149,9 @@ def test_a_score_needs_two_observations() -> None:
 @pytest.fixture(scope="module")
 def drawn() -> tuple[object, pl.FitResult, pl.Observations]:
     """Draws of the exact posterior of two models of the same data."""
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float64)
-    fit, data = fitted(well_model(4.0), well_model(3.0), grid=GRID), well_data()
-    idata = pl.posterior(fit, data, draws=400)
-    torch.set_default_dtype(before)
-    return idata, fit, data
+    with default_dtype(torch.float64):
+        fit, data = fitted(well_model(4.0), well_model(3.0), grid=GRID), well_data()
+        return pl.posterior(fit, data, draws=400), fit, data
 
 
 def test_arviz_leaves_one_observation_out_as_the_grid_does(drawn: tuple) -> None:

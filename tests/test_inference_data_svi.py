@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from pyro.infer.autoguide import (
     AutoNormal,
 )
 from pyro.nn import PyroModule, PyroParam
+from standard_errors import ALLOWED_ERRORS
 from torch import Tensor
 from torch.distributions import MultivariateNormal
 
@@ -33,22 +34,12 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # arviz 0.23 announces its successor
     import arviz as az
 
-#: A known answer may be missed by this many standard errors (a false failure in 10^6 checks).
-ALLOWED_ERRORS = 5.0
 #: Level ~ N(0, 2), observations ~ N(level, 0.5).
 PRIOR_SCALE, NOISE = 2.0, 0.5
 Y = torch.tensor([1.1, 0.4, 0.7, 1.6, 0.9], dtype=torch.float64)
 
 
-@pytest.fixture(autouse=True)
-def _double_precision() -> Iterator[None]:
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float64)
-    pyro.clear_param_store()
-    pyro.set_rng_seed(0)
-    yield
-    torch.set_default_dtype(before)
-    pyro.clear_param_store()
+pytestmark = pytest.mark.usefixtures("double_precision", "fixed_seed")
 
 
 def level_model(y: Tensor) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import pyro
@@ -37,14 +37,7 @@ TIMES = torch.tensor([0.0, 0.1, 0.25, 0.3, 0.5], dtype=torch.float64)
 TURN = torch.tensor([[-0.5, 2.0], [-2.0, -0.7]], dtype=torch.float64)
 
 
-@pytest.fixture(autouse=True)
-def _double_precision() -> Iterator[None]:
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float64)
-    pyro.clear_param_store()
-    pyro.set_rng_seed(0)
-    yield
-    torch.set_default_dtype(before)
+pytestmark = pytest.mark.usefixtures("double_precision", "fixed_seed")
 
 
 def turning(z: Tensor) -> Tensor:

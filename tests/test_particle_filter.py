@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 
 import pyro.distributions as dist
 import pytest
@@ -25,13 +24,7 @@ ALLOWED_ERRORS, RUNS = 6.5, 16
 NARROW = math.sqrt(0.5)
 
 
-@pytest.fixture(autouse=True)
-def _double_precision() -> Iterator[None]:
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float64)
-    torch.manual_seed(0)
-    yield
-    torch.set_default_dtype(before)
+pytestmark = pytest.mark.usefixtures("double_precision", "fixed_seed")
 
 
 class GivenInitial(torch.nn.Module):

@@ -16,10 +16,7 @@ ONE = Truth(np.zeros((1, 1)), np.zeros((1, 1)))
 PLOTS = [plot_data, plot_dwell_survival, plot_landscape, plot_loss, plot_occupancy]
 
 
-@pytest.fixture(autouse=True)
-def close_figures():
-    yield
-    plt.close("all")
+pytestmark = pytest.mark.usefixtures("close_figures")
 
 
 def drawn(plot, groups, **keywords):

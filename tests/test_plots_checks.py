@@ -1,6 +1,5 @@
 """Predictive check, guide quality and phase portrait: what is drawn is what the draws hold."""
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from draws import TWO, as_inference_data
@@ -10,11 +9,7 @@ from pyro_langevin.diagnostics.effective_samples import effective_samples
 from pyro_langevin.diagnostics.guide_quality import k_hat
 from pyro_langevin.plots import plot_guide_quality, plot_phase_portrait, plot_predictive
 
-
-@pytest.fixture(autouse=True)
-def close_figures():
-    yield
-    plt.close("all")
+pytestmark = pytest.mark.usefixtures("close_figures")
 
 
 def data_line(ax):

@@ -13,10 +13,7 @@ NAMES = [name for name in plots.__all__ if name != "plot_loss"]
 TABLES = {"plot_chapman_kolmogorov": lambda n: (n, n), "plot_predictive": lambda n: (1, 2)}
 
 
-@pytest.fixture(autouse=True)
-def close_figures():
-    yield
-    plt.close("all")
+pytestmark = pytest.mark.usefixtures("close_figures")
 
 
 def all_axes(returned):

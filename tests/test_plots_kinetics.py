@@ -1,6 +1,5 @@
 """Networks, passages, timescales and the Chapman-Kolmogorov test: what is drawn is what the diagnostics say."""
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from draws import THREE, TWO, as_inference_data
@@ -10,11 +9,7 @@ from matplotlib.patches import Circle, FancyArrowPatch
 from pyro_langevin.diagnostics import chapman_kolmogorov, implied_timescales, mfpt, occupancy, path_rates
 from pyro_langevin.plots import plot_chapman_kolmogorov, plot_mfpt, plot_rate_network, plot_timescales
 
-
-@pytest.fixture(autouse=True)
-def close_figures():
-    yield
-    plt.close("all")
+pytestmark = pytest.mark.usefixtures("close_figures")
 
 
 def arrows(ax):

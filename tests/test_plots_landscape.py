@@ -1,6 +1,5 @@
 """Landscapes: paths and saddles are where they are said to be, cuts project rightly, trees join at the passes."""
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import xarray as xr
@@ -12,11 +11,7 @@ from pyro_langevin.diagnostics import basin_tree
 from pyro_langevin.plots import plot_basin_tree, plot_committor, plot_landscape
 from pyro_langevin.plots.palette import INK, state_look
 
-
-@pytest.fixture(autouse=True)
-def close_figures():
-    yield
-    plt.close("all")
+pytestmark = pytest.mark.usefixtures("close_figures")
 
 
 def best_second(groups):

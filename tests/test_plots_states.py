@@ -1,6 +1,5 @@
 """States over time, occupancy and its uncertainty: what is drawn is what the diagnostics say."""
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from draws import THREE, TWO, as_inference_data
@@ -12,11 +11,7 @@ from pyro_langevin.diagnostics.correction import corrected_occupancy
 from pyro_langevin.plots import plot_occupancy, plot_occupancy_variance, plot_state_probability, plot_state_raster
 from pyro_langevin.plots.palette import PARTS, seed_look, state_look
 
-
-@pytest.fixture(autouse=True)
-def close_figures():
-    yield
-    plt.close("all")
+pytestmark = pytest.mark.usefixtures("close_figures")
 
 
 def area(vertices):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 
 import pyro.distributions as dist
@@ -15,14 +15,7 @@ from pyro_langevin.potentials import MixturePotential, NeuralPotential, Potentia
 from pyro_langevin.potentials.analytic import DoubleWell, TripleWell
 from pyro_langevin.potentials.mixture import cluster
 
-
-@pytest.fixture(autouse=True)
-def _double_precision() -> Iterator[None]:
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float64)
-    torch.manual_seed(0)
-    yield
-    torch.set_default_dtype(before)
+pytestmark = pytest.mark.usefixtures("double_precision", "fixed_seed")
 
 
 @torch.no_grad()

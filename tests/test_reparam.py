@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 
 import pyro
 import pyro.distributions as dist
@@ -13,23 +12,13 @@ from linear_gaussian import OrnsteinUhlenbeck
 from pyro import poutine
 from pyro.infer import MCMC, NUTS
 from pyro.ops.stats import effective_sample_size
+from standard_errors import ALLOWED_ERRORS
 from torch import Tensor
 from torch.distributions import MultivariateNormal
 
 import pyro_langevin as pl
 
-#: A known answer may be missed by this many standard errors (a false failure in 10^6 checks).
-ALLOWED_ERRORS = 5.0
-
-
-@pytest.fixture(autouse=True)
-def _double_precision() -> Iterator[None]:
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float64)
-    pyro.clear_param_store()
-    pyro.set_rng_seed(0)
-    yield
-    torch.set_default_dtype(before)
+pytestmark = pytest.mark.usefixtures("double_precision", "fixed_seed")
 
 
 class Smoothing:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pyro.distributions as dist
 import pytest
@@ -11,6 +11,7 @@ import torch
 import torchsde
 from pyro import poutine
 from pyro.nn import PyroModule, PyroSample
+from standard_errors import ALLOWED_ERRORS
 from torch import Tensor
 
 from pyro_langevin.dynamics import (
@@ -30,16 +31,7 @@ from pyro_langevin.potentials.analytic import DoubleWell, TripleWell
 from pyro_langevin.simulation import simulate
 from pyro_langevin.time_grid import TimeGrid
 
-ALLOWED_ERRORS = 5.0
-
-
-@pytest.fixture(autouse=True)
-def _double_precision() -> Iterator[None]:
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float64)
-    torch.manual_seed(0)
-    yield
-    torch.set_default_dtype(before)
+pytestmark = pytest.mark.usefixtures("double_precision", "fixed_seed")
 
 
 def swirl(z: Tensor) -> Tensor:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 import torch
 from linear_gaussian import OrnsteinUhlenbeck
@@ -23,13 +21,7 @@ from pyro_langevin.potentials.analytic import DoubleWell
 SIGMAS = 4.5
 
 
-@pytest.fixture(autouse=True)
-def _double_precision() -> Iterator[None]:
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float64)
-    torch.manual_seed(0)
-    yield
-    torch.set_default_dtype(before)
+pytestmark = pytest.mark.usefixtures("double_precision", "fixed_seed")
 
 
 def linear(dim: int) -> tuple[LangevinModel, OrnsteinUhlenbeck]:

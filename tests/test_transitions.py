@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -24,13 +23,7 @@ from pyro_langevin.training.lag import Agreement, agreement, choose_lag, lagged_
 GAP = 0.3
 
 
-@pytest.fixture(autouse=True)
-def _double_precision() -> Iterator[None]:
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float64)
-    torch.manual_seed(0)
-    yield
-    torch.set_default_dtype(before)
+pytestmark = pytest.mark.usefixtures("double_precision", "fixed_seed")
 
 
 def double_well(diffusion: float = 1.0, *, potential: pl.Potential | None = None) -> LangevinModel:

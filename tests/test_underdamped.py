@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 
 import numpy as np
-import pyro
 import pyro.distributions as dist
 import pytest
 import torch
+from drawn_paths import messages, normal
 from linear_gaussian import ExactPosterior
 from phase_space import Harmonic, LinearStep
+from plain_loop import assert_gradients_of_the_plain_loop, tilt_by_messages
 from pyro.nn import PyroParam, PyroSample
+from standard_errors import ALLOWED_ERRORS
 from torch import Tensor
 from torch.distributions import constraints
 
@@ -22,20 +23,11 @@ from pyro_langevin.potentials import NeuralPotential, Potential, QuadraticPotent
 from pyro_langevin.potentials.analytic import DoubleWell
 from pyro_langevin.time_grid import TimeGrid
 
-#: A known answer may be missed by this many standard errors (a false failure in 10^6 checks).
-ALLOWED_ERRORS = 5.0
 IRREGULAR = torch.tensor([0.3, 0.35, 0.9, 0.91, 1.7, 2.0], dtype=torch.float64)
 every_scheme = pytest.mark.parametrize("scheme", [OBABO(), PhaseSpaceLinearization()], ids=["OBABO", "linearised"])
 
 
-@pytest.fixture(autouse=True)
-def _double_precision() -> Iterator[None]:
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float64)
-    pyro.clear_param_store()
-    pyro.set_rng_seed(0)
-    yield
-    torch.set_default_dtype(before)
+pytestmark = pytest.mark.usefixtures("double_precision", "fixed_seed")
 
 
 def harmonic(dim: int) -> Harmonic:
@@ -73,16 +65,6 @@ def neural(dim: int, scheme: PhaseSpaceScheme | None = None) -> Underdamped:
     potential.height.normal_()
     constants = (PyroParam(0.5 + torch.rand(dim), constraint=constraints.positive) for _ in range(2))
     return Underdamped(potential, friction=next(constants), mass=next(constants), scheme=scheme)
-
-
-def normal(dim: int, *batch: int) -> dist.Independent:
-    return dist.Normal(0.3 * torch.randn(*batch, dim), 0.4 + torch.rand(*batch, dim)).to_event(1)
-
-
-def messages(size: int, columns: int, n_steps: int, *batch: int) -> Messages:
-    centre = torch.randn(n_steps, *batch, size, requires_grad=True)
-    root = (0.8 * torch.randn(n_steps, *batch, size, columns)).requires_grad_()
-    return Messages(centre, root)
 
 
 # --- transitions
@@ -232,7 +214,7 @@ def test_series_of_their_own_times_and_lengths(steered: bool, dim: int) -> None:
     grid = TimeGrid(times, lengths, max_step=0.2)
     dynamics = neural(dim)
     loc, scale = torch.randn(3, 2 * dim), 0.3 + torch.rand(3, 2 * dim)
-    said = messages(dim, dim, grid.n_points - 1, 3)
+    said = messages(dim, grid.n_points - 1, 3)
 
     def path_of(rows: slice | int, clock: TimeGrid) -> LangevinPath:
         first = dist.Normal(loc[rows], scale[rows]).to_event(1)
@@ -263,7 +245,7 @@ def test_series_of_their_own_times_and_lengths(steered: bool, dim: int) -> None:
 @pytest.mark.parametrize("dim", [1, 2])
 def test_a_message_on_the_position_is_one_without_a_word_on_the_momentum(scheme: PhaseSpaceScheme, dim: int) -> None:
     dynamics, first, n_steps = neural(dim, scheme), normal(2 * dim), len(IRREGULAR) - 1
-    short = messages(dim, dim, n_steps)
+    short = messages(dim, n_steps)
     centre = torch.cat([short.centre, torch.randn(n_steps, dim)], -1)
     root = torch.cat([short.root, torch.zeros(n_steps, dim, dim)], -2)
     z = torch.randn(4, len(IRREGULAR), 2 * dim)
@@ -288,39 +270,16 @@ def test_gradient_of_sample_and_divergence_is_that_of_the_plain_loop(
     grid = TimeGrid(torch.rand(3, 5).cumsum(-1) + 0.1, torch.tensor([5, 2, 3]), max_step=0.3)
     dynamics = neural(dim, scheme)
     loc, scale = torch.randn(3, 2 * dim, requires_grad=True), torch.rand(3, 2 * dim).add(0.3).requires_grad_()
-    said = messages(2 * dim if whole else dim, dim, grid.n_points - 1, 3)
+    said = messages(2 * dim if whole else dim, grid.n_points - 1, 3, columns=dim)
     leaves = [loc, scale, said.centre, said.root, *dynamics.parameters()]
-    weights = torch.randn(4, 3, grid.n_points, 2 * dim)
-    results = []
-    for own in (True, False):
-        path = SteeredPath(dynamics, dist.Normal(loc, scale).to_event(1), grid, said)
-        pyro.set_rng_seed(3)
-        if own:
-            z = path.rsample(torch.Size([4]))
-            divergence = path.kl_along(z)
-        else:
-            z, divergence = looped(path)
-        loss = (weights * z.sin()).sum() + (1.0 + z[..., -1, 0]).mul(divergence).sum()
-        results.append((z, divergence, *torch.autograd.grad(loss, leaves, materialize_grads=True)))
-    assert all(bool((slope != 0).any()) for slope in results[1][:6])
-    for found, expected in zip(*results, strict=True):
-        torch.testing.assert_close(found, expected, rtol=1e-7, atol=1e-7)
-
-
-def looped(path: SteeredPath) -> tuple[Tensor, Tensor]:
-    """Four samples and their divergence by plain autograd through a plain loop."""
-    state = path.initial.rsample(torch.Size([4]))
-    steps, mask = path.clock.steps_for(state.dim() + 1), path.clock.mask_for(state.dim())
-    noise = torch.randn(len(steps), *state.shape)
-    states, divergence = [state], torch.zeros(state.shape[:-1])
-    assert mask is not None
-    for k, step in enumerate(steps):
-        transition = path.dynamics.transition(state, step)
-        tilt = Messages(path.messages.centre[k], path.messages.root[k]).tilt(state, transition, step)
-        state = torch.where(mask[k].unsqueeze(-1), transition.apply(tilt.apply(noise[k])), state)
-        divergence = divergence + torch.where(mask[k], tilt.kl(), 0.0)
-        states.append(state)
-    return torch.stack(states, -2), divergence
+    assert_gradients_of_the_plain_loop(
+        lambda: SteeredPath(dynamics, dist.Normal(loc, scale).to_event(1), grid, said),
+        tilt_by_messages,
+        leaves,
+        used=4,  # first state, messages
+        sample=(4,),
+        tolerance=1e-7,
+    )
 
 
 @every_scheme

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -12,60 +11,24 @@ import pyro.distributions as dist
 import pytest
 import torch
 from phase_space import Harmonic
+from precision import default_dtype
 from pyro import poutine
 from pyro.infer import Predictive, Trace_ELBO, TraceMeanField_ELBO
+from ragged_series import LENGTHS, ragged
+from shipped_guides import every_guide, prepared
+from standard_errors import ALLOWED_ERRORS
 from torch import Tensor
 
 import pyro_langevin as pl
 from pyro_langevin.guides import AmortisedGuide
 from pyro_langevin.potentials.analytic import DoubleWell
 
-#: A known answer may be missed by this many standard errors (a false failure in 10^6 checks).
-ALLOWED_ERRORS = 5.0
-LENGTHS, CHANNELS = (7, 3, 5, 7), 2
-GUIDES: list[type[AmortisedGuide]] = [pl.SteeredGuide, pl.GaussMarkovGuide]
-every_guide = pytest.mark.parametrize("guide_class", GUIDES)
+pytestmark = pytest.mark.usefixtures("double_precision", "fixed_seed")
 
 
-@pytest.fixture(autouse=True)
-def _double_precision() -> Iterator[None]:
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float64)
-    pyro.clear_param_store()
-    pyro.set_rng_seed(0)
-    yield
-    torch.set_default_dtype(before)
-
-
-def ragged() -> pl.Observations:
-    values = [torch.randn(n, CHANNELS).cumsum(0) for n in LENGTHS]
-    masks = [torch.rand(n, CHANNELS) < 0.75 for n in LENGTHS]
-    for mask in masks:
-        mask[0] = True
-    times = [5.0 + (0.1 + torch.rand(n)).cumsum(0) for n in LENGTHS]
-    return pl.Observations(values, times, mask=masks)
-
-
-def prepared(
-    guide_class: type[AmortisedGuide],
-    data: pl.Observations,
-    *,
-    dim: int = 1,
-    max_step: float | None = None,
-    dynamics: pl.Underdamped | None = None,
-    widths: tuple[int, int] = (6, 10),
-) -> tuple[pl.LangevinModel, AmortisedGuide]:
-    if dynamics is None:
-        dynamics = pl.Underdamped(pl.NeuralPotential(dim, 8), mass=0.5 + torch.rand(dim))
-    model = pl.LangevinModel(dynamics, pl.GaussianEmission(dim, data.obs_dim), max_step=max_step)
-    guide = guide_class(model, pl.RecurrentEncoder(data.obs_dim, widths[0]), hidden=widths[1])
-    guide.initialise(data, model.initialise(data))
-    with torch.no_grad():
-        if isinstance(dynamics.potential, pl.NeuralPotential):
-            dynamics.potential.height.normal_()
-        for parameter in guide.head.parameters():  # a guide that says something of its own
-            parameter.add_(0.1 * torch.randn_like(parameter))
-    return model, guide
+def underdamped(dim: int = 1) -> pl.Underdamped:
+    """Learned potential and friction, masses drawn."""
+    return pl.Underdamped(pl.NeuralPotential(dim, 8), mass=0.5 + torch.rand(dim))
 
 
 class GivenInitial(torch.nn.Module):
@@ -81,7 +44,7 @@ class GivenInitial(torch.nn.Module):
 @pytest.mark.parametrize("dim", [1, 2])
 def test_emissions_see_the_position_and_momenta_start_in_equilibrium(dim: int) -> None:
     data = ragged()
-    model, _ = prepared(pl.SteeredGuide, data, dim=dim, max_step=0.15)
+    model, _ = prepared(pl.SteeredGuide, data, dim=dim, max_step=0.15, dynamics=underdamped(dim))
     first = model.initial()
     assert first.event_shape == (2 * dim,)
     drawn = first.sample(torch.Size([4000]))
@@ -104,7 +67,7 @@ def test_a_model_of_another_dimension_is_refused() -> None:
 
 def test_predictive_draws_from_prior_and_posterior() -> None:
     data = ragged()
-    model, guide = prepared(pl.SteeredGuide, data, dim=2, max_step=0.3)
+    model, guide = prepared(pl.SteeredGuide, data, dim=2, max_step=0.3, dynamics=underdamped(2))
     points = model.grid(data).n_points
     for own in (None, guide):
         drawn = Predictive(model, guide=own, num_samples=3, parallel=True)(data)
@@ -122,7 +85,7 @@ def test_guides_run_in_pyros_bounds_and_everything_is_trained(
     guide_class: type[AmortisedGuide], dim: int, elbo: type, particles: int
 ) -> None:
     data = ragged()
-    model, guide = prepared(guide_class, data, dim=dim, max_step=0.3)
+    model, guide = prepared(guide_class, data, dim=dim, max_step=0.3, dynamics=underdamped(dim))
     loss = elbo(num_particles=particles, vectorize_particles=particles > 1)(model, guide)(data)
     loss.backward()
     assert bool(torch.isfinite(loss))
@@ -136,7 +99,7 @@ def test_guides_run_in_pyros_bounds_and_everything_is_trained(
 @every_guide
 def test_both_bounds_agree_on_average(guide_class: type[AmortisedGuide]) -> None:
     data = ragged()
-    model, guide = prepared(guide_class, data, max_step=0.3)
+    model, guide = prepared(guide_class, data, max_step=0.3, dynamics=underdamped())
     with torch.no_grad():
         losses = [
             torch.tensor([elbo(100, vectorize_particles=True).loss(model, guide, data) for _ in range(20)])
@@ -151,7 +114,7 @@ def test_both_bounds_agree_on_average(guide_class: type[AmortisedGuide]) -> None
 @pytest.mark.parametrize("max_step", [None, 0.3])
 def test_a_guide_does_not_see_padding(guide_class: type[AmortisedGuide], max_step: float | None) -> None:
     data = ragged()
-    model, guide = prepared(guide_class, data, max_step=max_step)
+    model, guide = prepared(guide_class, data, max_step=max_step, dynamics=underdamped())
     z = torch.randn(5, data.n_series, model.grid(data).n_points, 2)
     together = guide.path(data).log_prob(z)
     for i, n in enumerate(LENGTHS):
@@ -182,7 +145,7 @@ def test_the_posterior_gauss_markov_path_is_one_dense_gaussian() -> None:
 
 def test_mean_momenta_of_the_gauss_markov_guide_follow_its_positions() -> None:
     data = ragged()
-    model, guide = prepared(pl.GaussMarkovGuide, data, max_step=0.1)
+    model, guide = prepared(pl.GaussMarkovGuide, data, max_step=0.1, dynamics=underdamped())
     with torch.no_grad():  # no correction of its own
         guide.head.direct.weight[1].zero_()
         guide.head.place.weight[1].zero_()
@@ -224,7 +187,7 @@ def test_residual_of_the_gauss_markov_guide_is_the_schemes_own_oscillator() -> N
 @pytest.mark.parametrize("dim", [1, 2])
 def test_messages_speak_of_where_free_flight_leads(dim: int) -> None:
     data = ragged()
-    model, guide = prepared(pl.SteeredGuide, data, dim=dim, max_step=0.1)
+    model, guide = prepared(pl.SteeredGuide, data, dim=dim, max_step=0.1, dynamics=underdamped(dim))
     grid = model.grid(data)
     out = guide.outputs(data, grid)
     said = guide.frame.messages(out, data, grid)
@@ -351,16 +314,13 @@ def test_fit_and_draws_of_an_underdamped_model() -> None:
 @pytest.fixture(scope="module")
 def fitted_double_well() -> Any:
     """Draws of a fit to 256 noisy records of the double well at friction 1."""
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float32)
-    pyro.set_rng_seed(0)
-    data = simulated(256, 200, gap=0.2, noise=0.2)
-    model = pl.LangevinModel(pl.Underdamped(pl.MixturePotential(1, 6)), pl.GaussianEmission(1, 1))
-    guide = pl.SteeredGuide(model, pl.RecurrentEncoder(1))
-    result = pl.fit(model, guide, data, progress=False)
-    idata = pl.posterior(result, data, draws=5)
-    torch.set_default_dtype(before)
-    return idata
+    with default_dtype(torch.float32):
+        pyro.set_rng_seed(0)
+        data = simulated(256, 200, gap=0.2, noise=0.2)
+        model = pl.LangevinModel(pl.Underdamped(pl.MixturePotential(1, 6)), pl.GaussianEmission(1, 1))
+        guide = pl.SteeredGuide(model, pl.RecurrentEncoder(1))
+        result = pl.fit(model, guide, data, progress=False)
+        return pl.posterior(result, data, draws=5)
 
 
 @pytest.mark.slow

@@ -69,13 +69,19 @@ def _netcdf(idata: Any) -> bytes:
     with h5netcdf.File(buffer, "w") as file:
         file.attrs.update(idata.attrs)
         for name, dataset in groups_of(idata).items():
-            packed = {
-                key: {"zlib": True, "complevel": 4}
-                for key, variable in dataset.variables.items()
-                if variable.ndim and variable.dtype.kind in "fiu"
-            }
+            packed = {key: packing for key, variable in dataset.variables.items() if (packing := _packing(variable))}
             dataset.dump_to_store(H5NetCDFStore(file, group=name, mode="a"), encoding=packed)
     return buffer.getvalue()
+
+
+def _packing(variable: xr.Variable) -> dict[str, Any]:
+    """How a variable is stored; empty for xarray's own way."""
+    packing: dict[str, Any] = {"zlib": True, "complevel": 4}
+    if variable.ndim and variable.dtype.kind in "fiu":
+        return packing
+    if variable.ndim > 1 and variable.dtype.kind == "U":  # as characters: strings of variable length are not compressed
+        return packing | {"dtype": "S1"}
+    return {}
 
 
 def load_draws(path: str | Path) -> Any:

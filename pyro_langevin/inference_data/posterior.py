@@ -94,6 +94,7 @@ def posterior(
         joined[name] = relabel(joined[name], alignment)
     for name in ("state", "visit"):
         joined["state_path"][name] = relabel_path(joined["state_path"][name], alignment)
+    joined["sample_stats"] = joined["sample_stats"].assign_coords(phase=_phases(result.members))
     attrs = {
         "warnings": json.dumps(warnings),
         "model_fitted_by": "evidence" if "evidence" in result.members[0].phase else "bound",
@@ -171,6 +172,13 @@ def _statistics(member: FittedMember, paths: PathDraws) -> xr.Dataset:
         },
         attrs={"restarts": member.restarts},
     )
+
+
+def _phases(members: list[FittedMember]) -> xr.DataArray:
+    """Phase ``(chain, iteration)`` of every step, for losses of two phases do not compare; empty beyond the last."""
+    longest = max(len(member.phase) for member in members)
+    rows = [[*member.phase, *[""] * (longest - len(member.phase))] for member in members]
+    return xr.DataArray(np.array(rows, dtype=str), dims=("chain", "iteration"))
 
 
 def _joined(fits: list[xr.Dataset], names: dict[str, Any]) -> xr.Dataset:

@@ -9,7 +9,7 @@ from pyro.poutine import Trace
 from pyro.poutine.uncondition_messenger import UnconditionMessenger
 from pyro.poutine.util import site_is_factor, site_is_subsample
 
-from pyro_langevin.inference_data.svi_layout import is_deterministic
+from pyro_langevin.inference_data.any_program.layout import is_deterministic
 
 Site = Any  # a message of Pyro, whose type its own functions do not agree on
 

@@ -13,8 +13,8 @@ from pyro.poutine import Trace
 from pyro.poutine.util import prune_subsample_sites, site_is_factor
 from torch import Tensor
 
-from pyro_langevin.inference_data.svi_layout import SiteLayout, is_deterministic
-from pyro_langevin.inference_data.svi_sites import Site, WithoutData, is_observation, refuse_subsample, samples
+from pyro_langevin.inference_data.any_program.layout import SiteLayout, is_deterministic
+from pyro_langevin.inference_data.any_program.sites import Site, WithoutData, is_observation, refuse_subsample, samples
 
 
 class NotVectorised(Exception):

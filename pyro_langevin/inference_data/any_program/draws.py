@@ -8,7 +8,7 @@ from dataclasses import fields
 import torch
 from torch import Tensor
 
-from pyro_langevin.inference_data.svi_program import NotVectorised, Program, Run
+from pyro_langevin.inference_data.any_program.program import NotVectorised, Program, Run
 
 _NUMBERS_AT_ONCE = 5_000_000  # values of all sites held in memory together
 _MOST_CHECKED = 2

@@ -13,10 +13,10 @@ import xarray as xr
 from numpy.typing import ArrayLike
 from torch import Tensor
 
+from pyro_langevin.inference_data.any_program.draws import draw_posterior, draw_prior
+from pyro_langevin.inference_data.any_program.fits import ParamState, PyroProgram, fits_of, own_parameters
+from pyro_langevin.inference_data.any_program.program import Program, Run
 from pyro_langevin.inference_data.assemble import assemble
-from pyro_langevin.inference_data.svi_draws import draw_posterior, draw_prior
-from pyro_langevin.inference_data.svi_fits import ParamState, PyroProgram, fits_of, own_parameters
-from pyro_langevin.inference_data.svi_program import Program, Run
 
 _Variables = dict[str, tuple[tuple[str, ...], np.ndarray]]
 _Groups = dict[str, _Variables]

@@ -1,0 +1,34 @@
+"""What tests ask for by name before they run: precision, a seed, figures closed behind them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import matplotlib.pyplot as plt
+import pyro
+import pytest
+import torch
+from precision import default_dtype
+
+
+@pytest.fixture
+def double_precision() -> Iterator[None]:
+    """Tensors of 64 bits where nothing else is said; the test may choose another default for itself."""
+    with default_dtype(torch.float64):
+        yield
+
+
+@pytest.fixture
+def fixed_seed() -> Iterator[None]:
+    """Seed 0, and no parameters of earlier tests in Pyro's store; nor any left there for later ones."""
+    pyro.clear_param_store()
+    pyro.set_rng_seed(0)
+    yield
+    pyro.clear_param_store()
+
+
+@pytest.fixture
+def close_figures() -> Iterator[None]:
+    """No figure outlives its test."""
+    yield
+    plt.close("all")

@@ -1,0 +1,162 @@
+"""How a fit goes: plateaus, rates, annealing, phases, the step and the diffusion."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from small_fits import MARKS, Losses, build, every_dim, fit, quicken, same, two_states_at_lag_two
+from torch import Tensor
+
+import pyro_langevin as pl
+from pyro_langevin.training import loop
+
+pytestmark = MARKS
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    quicken(monkeypatch)
+
+
+# --- schedule
+
+
+def test_a_plateau_ends_a_phase_early(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loop, "_PLATEAU", 5)
+    noise = torch.Generator().manual_seed(0)
+    Losses(monkeypatch, lambda loss, _: 0.0 * loss + torch.randn((), generator=noise))
+    flat = fit(build(2), steps=60)
+    bound = flat.members[0].phase.count("bound")
+    # 40 steps planned; noticed after 10 or a little later, then 16 with a falling rate
+    assert 26 <= bound < 40
+
+
+def test_a_falling_loss_gets_all_its_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loop, "_PLATEAU", 5)
+    noise = torch.Generator().manual_seed(0)
+    Losses(monkeypatch, lambda loss, count: 0.0 * loss + 0.1 * torch.randn((), generator=noise) - count)
+    falling = fit(build(2), steps=60)
+    assert falling.members[0].phase.count("bound") == 40 and len(falling.members[0].loss) == 60
+
+
+def test_the_rate_warms_up_and_falls_to_almost_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    rates: list[tuple[float, ...]] = []
+    original = loop.Trainer._set_rate
+
+    def set_rate(self: loop.Trainer, optimizer: torch.optim.Optimizer, phase: Any) -> None:
+        original(self, optimizer, phase)
+        if phase.name == "bound":
+            rates.append(tuple(group["lr"] for group in optimizer.param_groups))
+
+    monkeypatch.setattr(loop, "_WARM_UP", 4)
+    monkeypatch.setattr(loop.Trainer, "_set_rate", set_rate)
+    fit(build(2), steps=30, learning_rate=1e-3)
+    guide = np.array(rates)[:, 1]
+    assert len(guide) == 20
+    np.testing.assert_allclose(guide[:4], 1e-3 * np.arange(1, 5) / 4)
+    np.testing.assert_allclose(guide[4:10], 1e-3)
+    assert (np.diff(guide[10:]) < 0).all() and guide[-1] < 0.1e-3
+    assert len(np.unique(np.round(np.array(rates)[:, 0] / guide, 9))) == 1
+
+
+def test_annealing_rises_to_one_and_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    own = build(2)
+    weights: list[float] = []
+
+    def note(loss: Tensor, _: int) -> Tensor:
+        weights.append(own[0].annealing)
+        return loss
+
+    Losses(monkeypatch, note)
+    result = fit(own, steps=21, kl_annealing=6)
+    assert weights[0] == pytest.approx(0.1) and weights[3] == pytest.approx(0.55)
+    assert (np.diff(weights[:7]) > 0).all() and weights[6:] == [1.0] * 15
+    assert own[0].annealing == 1.0 and result.members[0].phase.count("bound") == 14
+
+
+def test_without_annealing_the_prior_has_full_weight(monkeypatch: pytest.MonkeyPatch) -> None:
+    own = build(2)
+    weights: set[float] = set()
+
+    def note(loss: Tensor, _: int) -> Tensor:
+        weights.add(own[0].annealing)
+        return loss
+
+    Losses(monkeypatch, note)
+    fit(own)
+    assert weights == {1.0}
+
+
+# --- phases
+
+
+def test_each_phase_trains_what_it_is_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    own = build(1)
+    before: dict[str, list[Tensor]] = {}
+    names: list[str] = []
+    original = loop.Trainer._run_phase
+
+    def run_phase(self: loop.Trainer, phase: Any, bar: Any) -> None:
+        begin = [[p.detach().clone() for p in module.parameters()] for module in own]
+        original(self, phase, bar)
+        end = [[p.detach().clone() for p in module.parameters()] for module in own]
+        names.append(phase.name)
+        trained = (phase.model_factor > 0, phase.guide_factor > 0)
+        assert tuple(not same(a, b) for a, b in zip(begin, end, strict=True)) == trained
+        before[phase.name] = begin[0]
+
+    monkeypatch.setattr(loop.Trainer, "_run_phase", run_phase)
+    two_states_at_lag_two(monkeypatch)
+    fit(own, steps=16)
+    assert names == ["evidence", "transitions", "hops", "hops", "posterior"]
+    assert all(p.requires_grad for module in own for p in module.parameters())
+
+
+def test_evidence_is_left_out_on_demand_and_in_more_dimensions() -> None:
+    assert "evidence" in fit(build(1)).members[0].phase
+    assert set(fit(build(1), exact=False).members[0].phase) == {"bound", "posterior"}
+    assert set(fit(build(2)).members[0].phase) == {"bound", "posterior"}
+
+
+@every_dim
+def test_the_step_is_chosen_unless_it_is_given(dim: int) -> None:
+    chosen = fit(build(dim, max_step=None)).model.max_step
+    assert chosen == pytest.approx(0.5 if dim == 1 else 0.125, rel=1e-5)
+    assert fit(build(dim, max_step=0.37)).model.max_step == 0.37
+
+
+@every_dim
+def test_training_lowers_the_loss(dim: int) -> None:
+    losses = fit(build(dim), steps=24, learning_rate=2e-2, batch_size=100).members[0]
+    first = [value for value, name in zip(losses.loss, losses.phase, strict=True) if name == losses.phase[0]]
+    assert np.mean(first[-3:]) < np.mean(first[:3])
+
+
+def test_gauss_markov_guides_and_ragged_data_with_gaps() -> None:
+    rng = np.random.default_rng(0)
+    lengths = (15, 4, 9, 2)
+    values = [rng.normal(size=(n, 2)) for n in lengths]
+    values[0][3] = np.nan
+    times = [np.cumsum(0.2 + rng.uniform(size=n)) for n in lengths]
+    model, _ = build(1)
+    guide = pl.GaussMarkovGuide(model, pl.RecurrentEncoder(2, 4), hidden=6)
+    result = pl.fit(model, guide, pl.Observations(values, times), steps=9, batch_size=3, progress=False)
+    assert np.isfinite(result.members[0].loss).all()
+
+
+def test_the_diffusion_is_calibrated_once_and_then_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    own = build(2)
+    seen: list[float] = []
+
+    def note(loss: Tensor, _: int) -> Tensor:
+        seen.append(own[0].dynamics.diffusion.item())
+        return loss
+
+    Losses(monkeypatch, note)
+    names = fit(own).members[0].phase
+    first = names.index("posterior")
+    assert set(seen[first:]) == {own[0].dynamics.diffusion.item()}
+    assert 1.5 < seen[first] / seen[first - 1] < 2.5
