@@ -108,30 +108,29 @@ class MixtureEnergy:
 
     def gradient(self, z: Tensor) -> Tensor:
         pull, log_density = self._terms(z)
-        return (torch.softmax(log_density, -1).unsqueeze(-1) * pull).sum(-2)
+        return rows_times(torch.softmax(log_density, -1), pull)
 
     def expansion(self, z: Tensor, weights: Tensor | None = None) -> LocalExpansion:
         pull, log_density = self._terms(z)
         share = torch.softmax(log_density, -1)
         mean_precision = rows_times(share, self.precision.flatten(-2)).unflatten(-1, self.precision.shape[-2:])
-        share = share.unsqueeze(-1)  # (*b, k, 1)
-        gradient = (share * pull).sum(-2)
-        weighted_pull = share * pull
+        weighted_pull = share.unsqueeze(-1) * pull
+        gradient = weighted_pull.sum(-2)
         hessian = (
             mean_precision
             - weighted_pull.mT @ pull
             + gradient.unsqueeze(-1) * gradient.unsqueeze(-2)
         )
         metric = torch.ones_like(z[..., :1]) if weights is None else weights
-        metric_pull = pull * metric.unsqueeze(-2)
-        trace = (self.precision.diagonal(dim1=-2, dim2=-1) * metric.unsqueeze(-2)).sum(-1, keepdim=True)
+        trace = (self.precision.diagonal(dim1=-2, dim2=-1) * metric.unsqueeze(-2)).sum(-1)
         # d share_k = share_k (gradient - pull_k); the Laplacian is sum_k share_k (trace_k - |pull_k|^2) + |gradient|^2
-        excess = share * (trace - (pull * metric_pull).sum(-1, keepdim=True))
+        metric_pull = weighted_pull * metric.unsqueeze(-2)
+        excess = share * trace - (pull * metric_pull).sum(-1)
         # sum_k share_k P_k (metric pull_k), all k in one product
-        stacked = self.precision.flatten(-3, -2)
-        bent = rows_times((share * metric_pull).flatten(-2), stacked)
+        bent = rows_times(metric_pull.flatten(-2), self.precision.flatten(-3, -2))
         laplacian_gradient = (
-            (excess * (gradient.unsqueeze(-2) - pull)).sum(-2)
+            excess.sum(-1, keepdim=True) * gradient
+            - rows_times(excess, pull)
             - 2.0 * bent
             + 2.0 * (hessian * (metric * gradient).unsqueeze(-2)).sum(-1)
         )
