@@ -23,7 +23,7 @@ from pyro_langevin.initial import MixtureInitial
 from pyro_langevin.landscape import continuous_kinetics
 from pyro_langevin.potentials.analytic import DoubleWell
 from pyro_langevin.training import checkpoint as checkpoints
-from pyro_langevin.training import fitting, loop
+from pyro_langevin.training import loop, seed
 
 Fitted = tuple[pl.LangevinModel, AmortisedGuide]
 every_dim = pytest.mark.parametrize("dim", [1, 2])
@@ -191,7 +191,7 @@ def test_a_crash_between_two_seeds_does_not_make_them_the_same(tmp_path: Path, m
     state = [module.state_dict() for module in build()]
     whole = fit(restarted(1, state), **{**options, "checkpoint": None})
     with monkeypatch.context() as patch:
-        patch.setattr(fitting, "_fresh", lambda _: (_ for _ in ()).throw(RuntimeError("power cut")))
+        patch.setattr(seed, "_fresh", lambda _: (_ for _ in ()).throw(RuntimeError("power cut")))
         with pytest.raises(RuntimeError, match="power cut"):
             fit(restarted(1, state), **options)
     resumed = fit(restarted(1, state), **options, resume=True)
