@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 
@@ -51,8 +51,7 @@ def train_apart(
                 ear, worker = _started(seed, _pickled(waiting.pop(seed)))
                 running[ear] = worker
             for heard in wait(list(running)):
-                assert isinstance(heard, Connection)
-                _listen(heard, running, bar, keep)
+                _listen(cast(Connection, heard), running, bar, keep)
     finally:
         for ear, worker in running.items():
             worker.process.terminate()
