@@ -100,7 +100,7 @@ from pyro_langevin.report import write_report
 from pyro_langevin.simulation import simulate
 from pyro_langevin.tables import read_table
 from pyro_langevin.time_grid import TimeGrid
-from pyro_langevin.training import CheckpointError, FitResult, TrainingError, fit
+from pyro_langevin.training import CheckpointError, FitResult, PathELBO, TrainingError, fit
 
 __all__ = [
     "Absolute",
@@ -142,6 +142,7 @@ __all__ = [
     "ObservationError",
     "Observations",
     "Overdamped",
+    "PathELBO",
     "PhaseSpaceLinearization",
     "PoissonEmission",
     "Potential",

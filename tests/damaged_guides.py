@@ -39,6 +39,9 @@ class Narrowed:
     def each(self) -> Sequence[Narrowed]:
         return [Narrowed(one, self.factor) for one in self.inner.each()]
 
+    def given(self, transition: Transition) -> Narrowed:
+        return Narrowed(self.inner.given(transition), self.factor)
+
     def tilt(self, z: Tensor, transition: Transition, step: Tensor) -> Tilt:
         tilt = self.inner.tilt(z, transition, step)
         narrowed = tilt.log_precision - 2.0 * z.shape[-1] * torch.tensor(self.factor).log()
@@ -57,6 +60,9 @@ class Shifted:
 
     def each(self) -> Sequence[Shifted]:
         return [Shifted(one, self.shift) for one in self.inner.each()]
+
+    def given(self, transition: Transition) -> Shifted:
+        return Shifted(self.inner.given(transition), self.shift)
 
     def tilt(self, z: Tensor, transition: Transition, step: Tensor) -> Tilt:
         tilt = self.inner.tilt(z, transition, step)

@@ -29,7 +29,6 @@ from pyro_langevin.dynamics import (
 )
 from pyro_langevin.grid_filter import StateGrid, grid_log_evidence
 from pyro_langevin.paths import LangevinPath, Messages, SteeredPath
-from pyro_langevin.paths.tilt import Tilt
 from pyro_langevin.potentials import QuadraticPotential
 from pyro_langevin.potentials.analytic import DoubleWell
 from pyro_langevin.training.phases import can_be_exact
@@ -200,7 +199,7 @@ def test_gradients_of_a_steered_path_are_those_of_its_steps(noise: type[Noise]) 
     kicks = torch.randn(4, 2)
     for k, gap in enumerate(TIMES.diff()):
         transition = once.transition(states[-1], gap[None])
-        tilt = Tilt.of(transition, Messages(messages.centre[k], messages.root[k]))
+        tilt = Messages(messages.centre[k], messages.root[k]).tilt(states[-1], transition, gap)
         states.append(transition.apply(tilt.apply(kicks[k])))
     looped = torch.stack(states)
     torch.testing.assert_close(batched, looped)

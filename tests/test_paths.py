@@ -19,7 +19,6 @@ from torch.distributions import Distribution, Independent, constraints, kl_diver
 
 from pyro_langevin.dynamics import EulerMaruyama, LocalLinearization, Overdamped, Scheme
 from pyro_langevin.paths import GaussMarkovPath, LangevinPath, Messages, SteeredPath
-from pyro_langevin.paths.tilt import Tilt
 from pyro_langevin.potentials import NeuralPotential, Potential, QuadraticPotential
 from pyro_langevin.potentials.analytic import DoubleWell
 from pyro_langevin.time_grid import TimeGrid
@@ -198,7 +197,7 @@ def test_each_steered_step_is_the_prior_times_its_message(dim: int, diagonal: bo
     torch.testing.assert_close(path.log_prob(z), expected, rtol=1e-9, atol=1e-9)
     divergence = kl_divergence(law, torch.distributions.MultivariateNormal(prior.mean, spread))
     torch.testing.assert_close(path.kl_along(z), divergence, rtol=1e-9, atol=1e-9)
-    tilt = Tilt.of(prior, Messages(said.centre[0], said.root[0]))
+    tilt = Messages(said.centre[0], said.root[0]).tilt(z[:, 0], prior, torch.tensor(0.2))
     noise = torch.randn(6, dim)
     kick = tilt.apply(noise)
     standard = -0.5 * (kick.square().sum(-1) + dim * math.log(2 * math.pi))
@@ -377,7 +376,7 @@ def looped(path: SteeredPath, sample: tuple[int, ...]) -> tuple[Tensor, Tensor]:
     states, divergence = [state], torch.zeros(state.shape[:-1])
     for k, step in enumerate(steps):
         transition = path.dynamics.transition(state, step)
-        tilt = Tilt.of(transition, Messages(path.messages.centre[k], path.messages.root[k]))
+        tilt = Messages(path.messages.centre[k], path.messages.root[k]).tilt(state, transition, step)
         moved, extra = transition.apply(tilt.apply(noise[k])), tilt.kl()
         if mask is not None:
             moved = torch.where(mask[k].unsqueeze(-1), moved, state)

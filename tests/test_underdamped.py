@@ -18,7 +18,6 @@ from torch.distributions import constraints
 
 from pyro_langevin.dynamics import OBABO, PhaseSpaceLinearization, PhaseSpaceScheme, Underdamped
 from pyro_langevin.paths import LangevinPath, Messages, SteeredPath
-from pyro_langevin.paths.tilt import Tilt
 from pyro_langevin.potentials import NeuralPotential, Potential, QuadraticPotential
 from pyro_langevin.potentials.analytic import DoubleWell
 from pyro_langevin.time_grid import TimeGrid
@@ -317,7 +316,7 @@ def looped(path: SteeredPath) -> tuple[Tensor, Tensor]:
     assert mask is not None
     for k, step in enumerate(steps):
         transition = path.dynamics.transition(state, step)
-        tilt = Tilt.of(transition, Messages(path.messages.centre[k], path.messages.root[k]))
+        tilt = Messages(path.messages.centre[k], path.messages.root[k]).tilt(state, transition, step)
         state = torch.where(mask[k].unsqueeze(-1), transition.apply(tilt.apply(noise[k])), state)
         divergence = divergence + torch.where(mask[k], tilt.kl(), 0.0)
         states.append(state)

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from pyro_langevin.dynamics.ito_form import ItoForm
-from pyro_langevin.dynamics.transition import Transition
+from pyro_langevin.dynamics.transition import DiagonalTransition
 
 
 @dataclass(frozen=True)
@@ -24,9 +23,8 @@ class EulerMaruyama:
     there is no potential; otherwise :class:`LocalLinearization`.
     """
 
-    def transition(self, dynamics: ItoForm, z: Tensor, step: Tensor) -> Transition:
+    def transition(self, dynamics: ItoForm, z: Tensor, step: Tensor) -> DiagonalTransition:
         """Transition from ``z`` ``(*batch, dim)`` over ``step`` (broadcastable to ``(*batch, 1)``)."""
         mean = z + dynamics.drift(z) * step
         deviation = dynamics.noise_scale(z) * step.sqrt()
-        mean, deviation = torch.broadcast_tensors(mean, deviation)
-        return Transition(mean, torch.diag_embed(deviation))
+        return DiagonalTransition.of(mean, deviation, same_everywhere=dynamics.additive)

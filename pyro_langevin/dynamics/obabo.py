@@ -45,7 +45,8 @@ class OBABO:
             return -half * keep * dynamics.energy.gradient(position)
 
         size = position.shape[-1]
-        return KickedTransition(mean, _scale(flight * spread, keep * spread, spread, size), closing)
+        scale = _scale(flight * spread, keep * spread, spread, size)
+        return KickedTransition(mean, scale, closing, same_everywhere=True)
 
 
 def _scale(flown: Tensor, kept: Tensor, fresh: Tensor, size: int) -> Tensor:

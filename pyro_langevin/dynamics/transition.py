@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+import torch
 from torch import Tensor
 
 from pyro_langevin.dynamics.small_matrices import log_abs_det, matvec, solve
@@ -19,10 +20,13 @@ class Transition:
     Attributes:
         mean: ``(*batch, dim)``.
         scale: Any full-rank factor of the covariance, broadcastable to ``(*batch, dim, dim)``.
+        same_everywhere: Whether the scale of such a step is the same at all states, as that of Euler-Maruyama with
+            additive noise is: what depends on it alone can then be had before the path.
     """
 
     mean: Tensor
     scale: Tensor
+    same_everywhere: bool = field(default=False, kw_only=True)
 
     def apply(self, noise: Tensor) -> Tensor:
         """Next state for standard normal ``noise`` of shape ``(*batch, dim)``."""
@@ -35,3 +39,29 @@ class Transition:
     def log_abs_det(self) -> Tensor:
         """Log volume of the scale, ``(*batch,)``: noise density to state density."""
         return log_abs_det(self.scale)
+
+
+@dataclass(frozen=True, eq=False)
+class DiagonalTransition(Transition):
+    """Transition whose coordinates have independent noise, which saves the products with a matrix.
+
+    Attributes:
+        deviation: ``(*batch, dim)``, the diagonal of ``scale``.
+    """
+
+    deviation: Tensor
+
+    @classmethod
+    def of(cls, mean: Tensor, deviation: Tensor, *, same_everywhere: bool) -> DiagonalTransition:
+        """With these standard deviations, broadcastable to the mean ``(*batch, dim)``."""
+        mean, deviation = torch.broadcast_tensors(mean, deviation)
+        return cls(mean, torch.diag_embed(deviation), deviation, same_everywhere=same_everywhere)
+
+    def apply(self, noise: Tensor) -> Tensor:
+        return self.mean + self.deviation * noise
+
+    def whiten(self, value: Tensor) -> Tensor:
+        return (value - self.mean) / self.deviation
+
+    def log_abs_det(self) -> Tensor:
+        return self.deviation.abs().log().sum(-1)

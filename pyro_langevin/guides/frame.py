@@ -82,7 +82,7 @@ class PositionFrame:
         out = out.padded(self.ndim)
         steps = pad_batch(grid.steps.movedim(-1, 0).unsqueeze(-1).to(out.centre), self.ndim)
         free = (2.0 * self.diffusion * steps).sqrt()
-        strength = out.root.diagonal(dim1=-2, dim2=-1) * free / self._unit(observations, grid)
+        strength = out.strength * free / self._unit(observations, grid)
         kept = 1.0 / (1.0 + strength.square())
         damped = free * kept.sqrt()
         deviation = torch.cat([out.first_scale.expand(1, *damped.shape[1:]), damped])

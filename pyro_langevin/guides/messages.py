@@ -23,9 +23,8 @@ class StepOutputs:
         first_mix: ``(*batch, dim, dim)``, lower triangular with a diagonal of ones: how the first state's coordinates
             go together. Its covariance has the factor ``diag(first_scale) @ first_mix``.
         centre: ``(n_steps, *batch, dim)``, where the state after each step should be.
-        root: ``(n_steps, *batch, dim, dim)``, lower triangular; ``root @ root.T`` is the message's precision in
-            the units of the dynamics' :class:`~pyro_langevin.guides.frame.Frame`, so that gains do not change with
-            the learned diffusion.
+        strength: ``(n_steps, *batch, dim)``, diagonal of the messages' root.
+        skew: ``(n_steps, *batch, dim (dim - 1) / 2)``, what is below it, row by row, relative to it.
         memory: ``(n_steps, *batch, dim)`` in (0, 1), extra decay of a Gauss-Markov path's residual.
     """
 
@@ -33,14 +32,26 @@ class StepOutputs:
     first_scale: Tensor
     first_mix: Tensor
     centre: Tensor
-    root: Tensor
+    strength: Tensor
+    skew: Tensor
     memory: Tensor
+
+    @property
+    def root(self) -> Tensor:
+        """``(n_steps, *batch, dim, dim)``, lower triangular; ``root @ root.T`` is the message's precision.
+
+        It is in the units of the dynamics' :class:`~pyro_langevin.guides.frame.Frame`, so that gains do not change with
+        the learned diffusion.
+        """
+        if self.strength.shape[-1] == 1:
+            return self.strength.unsqueeze(-1)
+        rows = _below(self.strength)[0]
+        return lower_triangular(self.strength, self.skew * self.strength[..., rows])
 
     def padded(self, ndim: int) -> StepOutputs:
         """Room for batch dimensions of sampled parameters: time-leftmost states of ``ndim`` dimensions."""
-        root = pad_batch(self.root, ndim + 1)
-        centre, memory = pad_batch(self.centre, ndim), pad_batch(self.memory, ndim)
-        return StepOutputs(self.first_loc, self.first_scale, self.first_mix, centre, root, memory)
+        steps = (pad_batch(part, ndim) for part in (self.centre, self.strength, self.skew, self.memory))
+        return StepOutputs(self.first_loc, self.first_scale, self.first_mix, *steps)
 
     def path(self) -> Tensor:
         """Where the path starts and where it should be after each step, ``(n_steps + 1, *batch, dim)``."""
@@ -106,29 +117,33 @@ class MessageHead(nn.Module):
         offset, log_scale, mixed = self.first(context[:, 0]).split(
             [self.latent_dim, self.latent_dim, self.sizes[2]], -1
         )
-        before, after = target[:, :-1], target[:, 1:]
-        pair = self.interval(torch.cat([context[:, :-1], context[:, 1:], before, after], -1))
         fraction = grid.fraction.to(values)
         interval = grid.interval.to(values.device)
         features = self._features(fraction)
+        pair = self._of_intervals(context, target)
         hidden = nn.functional.silu(_gathered(pair, interval) + self.position(features))
         bump, log_diagonal, below, decay = self.output(hidden).split(self.sizes, -1)
         along = fraction.unsqueeze(-1)
-        line = _gathered(before, interval) * (1.0 - along) + _gathered(after, interval) * along
+        line = _gathered(target[:, :-1], interval) * (1.0 - along) + _gathered(target[:, 1:], interval) * along
         centre = line + 4.0 * along * (1.0 - along) * bump
         # silent-ish between observations, outspoken at them
         start = (self.outspoken + 1.0) * features[..., 3:] - 1.0
-        root = torch.diag_embed((log_diagonal + start).clamp(-12.0, 8.0).exp())
-        mix = torch.eye(self.latent_dim).to(mixed).expand(*mixed.shape[:-1], -1, -1)
-        if self.latent_dim > 1:
-            rows, columns = torch.tril_indices(self.latent_dim, self.latent_dim, -1, device=root.device)
-            root = root.clone()
-            root[..., rows, columns] = below * root.diagonal(dim1=-2, dim2=-1)[..., rows]
-            mix = mix.clone()
-            mix[..., rows, columns] = mixed
+        strength = (log_diagonal + start).clamp(-12.0, 8.0).exp()
+        mix = lower_triangular(torch.ones_like(offset), mixed)
         memory = torch.sigmoid(decay + 2.0)
-        steps_first = (part.movedim(1, 0) for part in (centre, root, memory))
+        steps_first = (part.movedim(1, 0) for part in (centre, strength, below, memory))
         return StepOutputs(target[:, 0] + offset, (log_scale - 1.5).exp(), mix, *steps_first)
+
+    def _of_intervals(self, context: Tensor, target: Tensor) -> Tensor:
+        """The first layer on what is known at both ends of every interval, ``(series, interval, hidden)``.
+
+        Each end's product is taken once for every observation, rather than laid side by side for every interval.
+        """
+        widths = [context.shape[-1], context.shape[-1], self.latent_dim, self.latent_dim]
+        of_context, of_next_context, of_target, of_next_target = self.interval.weight.split(widths, -1)
+        before = context @ of_context.mT + target @ of_target.mT
+        after = context @ of_next_context.mT + target @ of_next_target.mT
+        return before[:, :-1] + after[:, 1:] + self.interval.bias
 
     @staticmethod
     def _features(fraction: Tensor) -> Tensor:
@@ -143,5 +158,22 @@ def standardised(observations: Observations, shift: Tensor, scale: Tensor) -> Te
 
 def _gathered(per_interval: Tensor, interval: Tensor) -> Tensor:
     """Rows ``(series, interval, *)`` repeated onto steps ``(series, n_steps, *)``."""
+    if interval.shape[-1] == per_interval.shape[1]:
+        return per_interval  # one step in every interval
     index = interval.unsqueeze(-1).expand(*interval.shape, per_interval.shape[-1])
     return per_interval.gather(1, index)
+
+
+def lower_triangular(diagonal: Tensor, below: Tensor) -> Tensor:
+    """Matrices ``(*batch, dim, dim)`` with a diagonal ``(*batch, dim)`` and what is below it, row by row."""
+    dim = diagonal.shape[-1]
+    rows, columns = _below(diagonal)
+    place = diagonal.new_zeros(dim + len(rows), dim * dim)
+    place[torch.arange(dim), torch.arange(dim) * (dim + 1)] = 1.0
+    place[dim + torch.arange(len(rows)), rows * dim + columns] = 1.0
+    return (torch.cat([diagonal, below], -1) @ place).unflatten(-1, (dim, dim))
+
+
+def _below(like: Tensor) -> Tensor:
+    """Rows and columns below the diagonal of a matrix of as many dimensions, ``(2, dim (dim - 1) / 2)``."""
+    return torch.tril_indices(like.shape[-1], like.shape[-1], -1, device=like.device)

@@ -16,7 +16,6 @@ from pyro_langevin.guides.messages import StepOutputs
 from pyro_langevin.observations import Observations
 from pyro_langevin.paths import DenseGaussMarkovPath, Messages
 from pyro_langevin.paths.clock import pad_batch
-from pyro_langevin.paths.tilt import Tilt
 from pyro_langevin.potentials.base import LocalExpansion
 from pyro_langevin.time_grid import TimeGrid
 
@@ -104,11 +103,11 @@ class PhaseSpaceFrame:
         root = self._root(out, gap, grid)
         silent = Messages(torch.zeros_like(mean[1:]), root)
         transition = well.transition(basis.expand(-1, *out.centre.shape), steps)
-        memory = transition.apply(Tilt.of(transition, silent).shift).movedim(0, -1)
+        memory = transition.apply(silent.tilt(basis, transition, steps).shift).movedim(0, -1)
         damped = (-slowed * steps / gap).exp().unsqueeze(-1)
         memory = torch.cat([memory[..., : self.size, :], memory[..., self.size :, :] * damped], -2)
         rest = well.transition(torch.zeros_like(out.centre), steps)
-        spread = Tilt.of(rest, silent).spread
+        spread = silent.given(rest).spread
         scale = rest.apply(spread.movedim(-1, 0)).movedim(0, -1)
         first = (self.first(out)[1].unsqueeze(-1) * out.first_mix).expand(1, *scale.shape[1:])
         return DenseGaussMarkovPath(mean, memory, torch.cat([first, scale]), grid)

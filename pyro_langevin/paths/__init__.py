@@ -10,7 +10,7 @@ from pyro_langevin.paths.parametrisation import Absolute, Additive, Parametrisat
 from pyro_langevin.paths.shared_diffusion import require_shared_diffusion
 from pyro_langevin.paths.steered import SteeredPath
 from pyro_langevin.paths.tilt import Messages
-from pyro_langevin.paths.tilted import TiltedPath, Tilting
+from pyro_langevin.paths.tilted import TiltedPath, Tilting, has_divergence_along
 
 __all__ = [
     "Absolute",
@@ -26,6 +26,7 @@ __all__ = [
     "SteeredPath",
     "TiltedPath",
     "Tilting",
+    "has_divergence_along",
     "prefix_condition",
     "require_shared_diffusion",
 ]

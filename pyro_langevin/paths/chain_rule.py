@@ -10,6 +10,9 @@ from torch import Tensor
 
 from pyro_langevin.dynamics.small_matrices import transposed_matvec
 
+#: Dimensions up to which the Jacobian of every step, a row at a time, costs less than a graph of the whole loop.
+MOST_JACOBIANS = 2
+
 
 def chain_rule(
     start: Tensor,

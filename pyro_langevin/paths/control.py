@@ -64,6 +64,10 @@ class Controls:
         """The controls of one step each, in the order of time."""
         return [self._with(*parts) for parts in zip(self.position.unbind(0), self.context.unbind(0), strict=True)]
 
+    def given(self, transition: Transition) -> Controls:
+        """These controls: they do not depend on the transitions' scale."""
+        return self
+
     def tilt(self, z: Tensor, transition: NoiseCoordinates, step: Tensor) -> Tilt:
         """Tilt of the noise of transitions out of ``z``."""
         port = ControlPort.everywhere(z.shape[-1]) if self.port is None else self.port
@@ -98,6 +102,10 @@ class Residual:
     def each(self) -> list[Residual]:
         """The tilting of one step each, in the order of time."""
         return [Residual(*pair) for pair in zip(self.first.each(), self.controls.each(), strict=True)]
+
+    def given(self, transition: Transition) -> Residual:
+        """The same for transitions of the scale of this one, wherever they begin."""
+        return Residual(self.first.given(transition), self.controls)
 
     def tilt(self, z: Tensor, transition: Transition, step: Tensor) -> Tilt:
         """The composition of both tilts."""

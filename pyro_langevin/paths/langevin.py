@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.distributions import Distribution, constraints
 
 from pyro_langevin.dynamics.transition import Transition
-from pyro_langevin.paths.chain_rule import chain_rule
+from pyro_langevin.paths.chain_rule import MOST_JACOBIANS, chain_rule
 from pyro_langevin.paths.clock import Clock, pad_batch
 from pyro_langevin.time_grid import TimeGrid
 
@@ -74,6 +74,7 @@ class LangevinPath(TorchDistribution):
         self.clock = Clock.of(grid, initial.mean)
         # one transition shows the batch dimensions of sampled parameters, and whether anything is learned
         probe = self.dynamics.transition(initial.mean.new_zeros(self.dynamics.dim), self.clock.steps[0])
+        self._same_noise_everywhere = probe.same_everywhere
         self._learned = probe.mean.requires_grad or probe.scale.requires_grad
         sampled = torch.broadcast_shapes(probe.mean.shape[:-1], probe.scale.shape[:-2])
         batch_shape = torch.broadcast_shapes(initial.batch_shape, self.clock.batch_shape, sampled)
@@ -90,7 +91,8 @@ class LangevinPath(TorchDistribution):
     ) -> LangevinPath:
         """A path of the same dynamics, as they were read, from another start over other steps."""
         new = self._get_checked_instance(LangevinPath, _instance)
-        new.source, new.dynamics, new._learned = self.source, self.dynamics, self._learned
+        new.source, new.dynamics = self.source, self.dynamics
+        new._learned, new._same_noise_everywhere = self._learned, self._same_noise_everywhere
         new.clock, new.initial = clock, initial
         event_shape = torch.Size([clock.n_points, self.dynamics.dim])
         super(LangevinPath, new).__init__(batch_shape, event_shape, validate_args=False)
@@ -113,7 +115,8 @@ class LangevinPath(TorchDistribution):
         steps, mask = self.clock.steps_for(kicks.dim()), self.clock.mask_for(kicks.dim() - 1)
         start = start.expand(kicks.shape[1:])
         learned = self._learned or start.requires_grad or kicks.requires_grad
-        batched = learned and len(steps) > 0 and torch.is_grad_enabled() and not torch.jit.is_tracing()
+        few = kicks.shape[-1] <= MOST_JACOBIANS
+        batched = learned and few and len(steps) > 0 and torch.is_grad_enabled() and not torch.jit.is_tracing()
         with torch.set_grad_enabled(torch.is_grad_enabled() and not batched):
             states = [start]
             for k, step in enumerate(steps):

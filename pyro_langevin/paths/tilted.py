@@ -12,7 +12,7 @@ from torch.distributions import Distribution
 from torch.distributions.kl import register_kl
 
 from pyro_langevin.dynamics.transition import Transition
-from pyro_langevin.paths.chain_rule import chain_rule
+from pyro_langevin.paths.chain_rule import MOST_JACOBIANS, chain_rule
 from pyro_langevin.paths.langevin import Dynamics, LangevinPath
 from pyro_langevin.paths.score import sticking_the_landing
 from pyro_langevin.paths.shared_diffusion import require_shared_diffusion
@@ -29,6 +29,10 @@ class Tilting(Protocol):
 
     def each(self) -> Sequence[Tilting]:
         """The tilting of one step each, in the order of time."""
+        ...
+
+    def given(self, transition: Transition) -> Tilting:
+        """The same for transitions of the scale of this one (all steps at once), wherever they begin."""
         ...
 
     def tilt(self, z: Tensor, transition: Transition, step: Tensor) -> Tilt:
@@ -49,7 +53,8 @@ class TiltedPath(LangevinPath):
     two Gaussians, in closed form, whatever the transition.
 
     ``rsample`` runs the loop over time without a graph and then differentiates all steps in one batched call;
-    only the linear recursion of the chain rule is sequential. The gradient is exact, of first order.
+    only the linear recursion of the chain rule is sequential. It needs the Jacobian of every step, which is dear in
+    more than two dimensions: there the loop itself is differentiated. The gradient is exact, of first order.
 
     Args:
         dynamics: The prior's dynamics.
@@ -84,21 +89,27 @@ class TiltedPath(LangevinPath):
         steps = self.clock.steps_for(start.dim() + 1)
         mask = self.clock.mask_for(start.dim())
         tilting = self.tilting.padded(start.dim() + 1)
+        if self._same_noise_everywhere:
+            tilting = tilting.given(self.dynamics.transition(start.new_zeros(start.shape[-1]), steps))
         noise = torch.randn((len(steps), *start.shape), dtype=start.dtype, device=start.device)
-        # a compiled trace records no gradients: there the plain loop is differentiated
-        tracing = torch.jit.is_tracing()
-        with torch.set_grad_enabled(tracing):
-            states = [start if tracing else start.detach()]
+        # a compiled trace records no gradients: there, too, the plain loop is differentiated
+        tracing, learning = torch.jit.is_tracing(), torch.is_grad_enabled()
+        plain = tracing or (learning and start.shape[-1] > MOST_JACOBIANS)
+        with torch.set_grad_enabled(plain):
+            states, tilts = [start if plain else start.detach()], []
             for k, (step, own) in enumerate(zip(steps, tilting.each(), strict=True)):
                 transition = self.dynamics.transition(states[-1], step)
-                tilt = own.tilt(states[-1], transition, step)
-                state = transition.apply(tilt.apply(noise[k]))
+                tilts.append(own.tilt(states[-1], transition, step))
+                state = transition.apply(tilts[-1].apply(noise[k]))
                 states.append(state if mask is None else torch.where(mask[k].unsqueeze(-1), state, states[-1]))
             path = torch.stack(states)
-        if tracing or not torch.is_grad_enabled():
+        if tracing or not learning:
             self._along = None
             return path.movedim(0, -2)
-        path, divergence = self._with_gradient(path, start, tilting, noise)
+        if plain:
+            divergence = torch.stack([tilt.kl() for tilt in tilts])
+        else:
+            path, divergence = self._with_gradient(path, start, tilting, noise)
         value = path.movedim(0, -2)
         self._along = (value, self.sum_steps(divergence))
         return value
@@ -161,6 +172,13 @@ class TiltedPath(LangevinPath):
         return sticking_the_landing(self, value)
 
 
+def has_divergence_along(posterior: object, prior: object) -> bool:
+    """Whether a posterior path knows its divergence from a prior path along its last sample."""
+    if not isinstance(posterior, TiltedPath) or not isinstance(prior, LangevinPath) or isinstance(prior, TiltedPath):
+        return False
+    return posterior.source is prior.source and posterior._along is not None
+
+
 @register_kl(TiltedPath, LangevinPath)
 def _kl_tilted_prior(posterior: TiltedPath, prior: LangevinPath) -> Tensor:
     """Path divergence along the posterior's last sample: unbiased, for ``TraceMeanField_ELBO``.
@@ -172,8 +190,9 @@ def _kl_tilted_prior(posterior: TiltedPath, prior: LangevinPath) -> Tensor:
         step = posterior.clock.steps.min()
         require_shared_diffusion(posterior.dynamics, prior.dynamics, posterior.initial.mean, step)
         raise NotImplementedError  # other drift, same noise: the ratio of densities stays right
-    if posterior._along is None or isinstance(prior, TiltedPath):
+    if not has_divergence_along(posterior, prior):
         raise NotImplementedError
+    assert posterior._along is not None
     value, along = posterior._along
     first = value[..., 0, :]
     return posterior.initial.log_prob(first) - prior.initial.log_prob(first) + along

@@ -136,3 +136,10 @@ def _gradient_of(value: Tensor, point: Tensor, create_graph: bool) -> Tensor:
         return torch.zeros_like(point)
     (gradient,) = torch.autograd.grad(value.sum(), point, create_graph=create_graph, allow_unused=True)
     return torch.zeros_like(point) if gradient is None else gradient
+
+
+def rows_times(rows: Tensor, matrix: Tensor) -> Tensor:
+    """Rows ``(*batch, m)`` times a matrix ``(m, n)``, or times one a row, ``(*batch, m, n)``."""
+    if matrix.dim() == 2:
+        return rows @ matrix
+    return (rows.unsqueeze(-2) @ matrix).squeeze(-2)

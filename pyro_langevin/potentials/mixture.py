@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import Parameter
 
-from pyro_langevin.potentials.base import LocalExpansion, Potential
+from pyro_langevin.potentials.base import LocalExpansion, Potential, rows_times
 from pyro_langevin.potentials.parameters import refuse_unsampled
 
 
@@ -64,7 +64,8 @@ class MixturePotential(Potential):
         factor = log_sharpness.exp().unsqueeze(-1) * (unit + self.skew.tril(-1))
         log_normaliser = log_sharpness.sum(-1) - 0.5 * self.dim * math.log(2 * math.pi)
         log_weight = torch.log_softmax(self.logits, -1) + log_normaliser
-        return MixtureEnergy(self.centres + 0.0, factor @ factor.mT, log_weight)
+        centres, precision = self.centres + 0.0, factor @ factor.mT
+        return MixtureEnergy(centres, precision, (precision @ centres.unsqueeze(-1)).squeeze(-1), log_weight)
 
     def energy(self, z: Tensor) -> Tensor:
         return self.read().energy(z)
@@ -83,11 +84,13 @@ class MixtureEnergy:
     Attributes:
         centres: ``(*batch, components, dim)``.
         precision: ``(*batch, components, dim, dim)``.
+        at_centres: ``P_k mu_k``, ``(*batch, components, dim)``.
         log_weight: ``(*batch, components)``, log weight plus the Gaussian's log normaliser.
     """
 
     centres: Tensor
     precision: Tensor
+    at_centres: Tensor
     log_weight: Tensor
 
     def _terms(self, z: Tensor) -> tuple[Tensor, Tensor]:
@@ -96,7 +99,8 @@ class MixtureEnergy:
         if z.shape[-1] == 1:
             pull = offset * self.precision[..., 0]
         else:
-            pull = (offset.unsqueeze(-2) * self.precision).sum(-1)
+            flat = rows_times(z, self.precision.flatten(-3, -2).mT)
+            pull = flat.unflatten(-1, self.centres.shape[-2:]) - self.at_centres
         return pull, self.log_weight - 0.5 * (offset * pull).sum(-1)
 
     def energy(self, z: Tensor) -> Tensor:
@@ -108,9 +112,10 @@ class MixtureEnergy:
 
     def expansion(self, z: Tensor, weights: Tensor | None = None) -> LocalExpansion:
         pull, log_density = self._terms(z)
-        share = torch.softmax(log_density, -1).unsqueeze(-1)  # (*b, k, 1)
+        share = torch.softmax(log_density, -1)
+        mean_precision = rows_times(share, self.precision.flatten(-2)).unflatten(-1, self.precision.shape[-2:])
+        share = share.unsqueeze(-1)  # (*b, k, 1)
         gradient = (share * pull).sum(-2)
-        mean_precision = (share.unsqueeze(-1) * self.precision).sum(-3)
         weighted_pull = share * pull
         hessian = (
             mean_precision
@@ -122,10 +127,12 @@ class MixtureEnergy:
         trace = (self.precision.diagonal(dim1=-2, dim2=-1) * metric.unsqueeze(-2)).sum(-1, keepdim=True)
         # d share_k = share_k (gradient - pull_k); the Laplacian is sum_k share_k (trace_k - |pull_k|^2) + |gradient|^2
         excess = share * (trace - (pull * metric_pull).sum(-1, keepdim=True))
-        bent = (self.precision * metric_pull.unsqueeze(-2)).sum(-1)
+        # sum_k share_k P_k (metric pull_k), all k in one product
+        stacked = self.precision.flatten(-3, -2)
+        bent = rows_times((share * metric_pull).flatten(-2), stacked)
         laplacian_gradient = (
             (excess * (gradient.unsqueeze(-2) - pull)).sum(-2)
-            - 2.0 * (share * bent).sum(-2)
+            - 2.0 * bent
             + 2.0 * (hessian * (metric * gradient).unsqueeze(-2)).sum(-1)
         )
         return LocalExpansion(gradient, hessian, laplacian_gradient)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from pyro_langevin.potentials.base import Energy, LocalExpansion, Potential
+from pyro_langevin.potentials.base import Energy, LocalExpansion, Potential, rows_times
 from pyro_langevin.potentials.mixture import MixturePotential
 from pyro_langevin.potentials.parameters import refuse_unsampled
 
@@ -89,7 +89,7 @@ class NeuralEnergy:
 
     def _units(self, z: Tensor) -> Tensor:
         """Activations of the hidden units, ``(*batch, hidden)``."""
-        return torch.tanh(_product(z, self.weight) + self.bias)
+        return torch.tanh(rows_times(z, self.weight) + self.bias)
 
     def energy(self, z: Tensor) -> Tensor:
         value = self._units(z)
@@ -98,7 +98,7 @@ class NeuralEnergy:
 
     def gradient(self, z: Tensor) -> Tensor:
         slope = (1.0 - self._units(z).square()) * self.height
-        return _product(slope, self.weight.mT) + self.reference.gradient(z)
+        return rows_times(slope, self.weight.mT) + self.reference.gradient(z)
 
     def expansion(self, z: Tensor, weights: Tensor | None = None) -> LocalExpansion:
         base = self.reference.expansion(z, weights)
@@ -108,19 +108,12 @@ class NeuralEnergy:
         twist = slope * (6.0 * value.square() - 2.0)
         # (*batch, dim * dim, hidden)
         outer = (self.weight.unsqueeze(-3) * self.weight.unsqueeze(-2)).flatten(-3, -2)
-        hessian = _product(bend, outer.mT).unflatten(-1, base.hessian.shape[-2:])
+        hessian = rows_times(bend, outer.mT).unflatten(-1, base.hessian.shape[-2:])
         squares = self.weight.square()
         # sum_j weights_j w_j^2, (*batch, hidden)
-        length = squares.sum(-2) if weights is None else _product(weights, squares)
+        length = squares.sum(-2) if weights is None else rows_times(weights, squares)
         return LocalExpansion(
-            base.gradient + _product(slope, self.weight.mT),
+            base.gradient + rows_times(slope, self.weight.mT),
             base.hessian + hessian,
-            base.laplacian_gradient + _product(twist * length, self.weight.mT),
+            base.laplacian_gradient + rows_times(twist * length, self.weight.mT),
         )
-
-
-def _product(rows: Tensor, matrix: Tensor) -> Tensor:
-    """Rows ``(*batch, m)`` times a matrix ``(m, n)``, or times one a row, ``(*batch, m, n)``."""
-    if matrix.dim() == 2:
-        return rows @ matrix
-    return (rows.unsqueeze(-2) @ matrix).squeeze(-2)

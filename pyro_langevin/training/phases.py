@@ -28,7 +28,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from pyro.infer import TraceMeanField_ELBO
 from torch import Tensor
 from torch.nn import Parameter
 
@@ -43,6 +42,7 @@ from pyro_langevin.guides import AmortisedGuide
 from pyro_langevin.landscape import LandscapeError, chain_kinetics, continuous_kinetics, find_landscape
 from pyro_langevin.model import LangevinModel
 from pyro_langevin.observations import Observations
+from pyro_langevin.training.path_elbo import PathELBO
 
 _INNER_CHOICES = (2, 3, 4, 6, 8, 12, 16, 24)
 _SERIES = 200  # whose posterior paths say where the states are
@@ -122,7 +122,7 @@ def inner_steps(model: LangevinModel, observations: Observations) -> int:
 
 def bound(model: LangevinModel, guide: AmortisedGuide) -> Objective:
     """Negative ELBO of a batch of windows per observed value."""
-    loss = TraceMeanField_ELBO()(model, guide)
+    loss = PathELBO()(model, guide)
 
     def of(batch: Observations) -> Tensor:
         return loss(batch) / batch.mask.sum()
