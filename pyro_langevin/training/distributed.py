@@ -210,6 +210,6 @@ def _heard() -> Iterator[None]:
         yield
     except RuntimeError as problem:
         raise TrainingError(
-            f"fit: another process of this fit has ended or does not answer ({str(problem).splitlines()[0][:200]}); "
+            f"fit: another process of this fit has ended or does not answer ({str(problem).splitlines()[0][:100]}); "
             "what it said last tells why; mend that and resume from the checkpoint"
         ) from problem

@@ -117,47 +117,47 @@ def fit(
         "settings": repr((phases, chosen, batch_size, window, kl_annealing, given_step)),
     }
     path = None if checkpoint is None else Path(checkpoint)
-    crew.require_same(identity)
-    header: dict[str, Any] = {"identity": identity, "finished": [None] * len(chosen)}
+    if resume and path is None:
+        raise ValueError("fit: resume=True needs checkpoint=FILE to continue from")
+    finished: list[dict[str, Any] | None] = [None] * len(chosen)
+    header: dict[str, Any] = {"identity": identity, "finished": finished}
     current = None
-    if resume:
-        if path is None:
-            raise ValueError("fit: resume=True needs checkpoint=FILE to continue from")
-        saved = crew.first(partial(_matching, path, identity))
-        header["finished"][: len(saved["finished"])] = saved["finished"]
-        current = saved["current"]
-    _alike(crew, model, guide)
-
-    recipe = Recipe(
-        copy.deepcopy((model, guide)), data, phases, batch_size, window, kl_annealing, model.adapts_step, place
-    )
-    finished = header["finished"]
     interrupted = False
-    bar = tqdm(total=recipe.steps * len(chosen), disable=not progress or crew.rank > 0, smoothing=0.05)
-    with bar, crew:
-        bar.update(recipe.steps * sum(state is not None for state in finished))
-        if workers > 1:
-            interrupted = _trained_apart(recipe, chosen, workers, current, path, header, bar)
-        members = []
-        for number, seed in enumerate(chosen):
-            if finished[number] is None and interrupted:
-                continue
-            # Pyro's global store would hand the parameters of one fit to the next of the same names
-            with pyro.get_param_store().scope():
-                own = (model, guide) if number == 0 else None
-                trainer = recipe.begin(seed, own, checkpoint=path, header=header, crew=crew)
-                if finished[number] is not None:
-                    trainer.restore(finished[number])
-                else:
-                    if current is not None:
-                        trainer.restore(current)
-                        bar.update(len(trainer.progress.loss))
-                        current = None
-                    interrupted = _trained(trainer, bar)
-                    if not interrupted:
-                        finished[number] = trainer.finished_state()
-                    trainer.save(finished=not interrupted)
-            members.append(_member(seed, trainer, finished=finished[number] is not None))
+    members: list[FittedMember] = []
+    with crew:
+        crew.require_same(identity)
+        if resume and path is not None:
+            saved = crew.first(partial(_matching, path, identity))
+            finished[: len(saved["finished"])] = saved["finished"]
+            current = saved["current"]
+        _alike(crew, model, guide)
+        pristine = copy.deepcopy((model, guide))
+        recipe = Recipe(pristine, data, phases, batch_size, window, kl_annealing, model.adapts_step, place)
+        hidden = not progress or crew.rank > 0
+        with tqdm(total=recipe.steps * len(chosen), disable=hidden, smoothing=0.05) as bar:
+            bar.update(recipe.steps * sum(state is not None for state in finished))
+            if workers > 1:
+                interrupted = _trained_apart(recipe, chosen, workers, current, path, header, bar)
+            for number, seed in enumerate(chosen):
+                done = finished[number]
+                if done is None and interrupted:
+                    continue
+                # Pyro's global store would hand the parameters of one fit to the next of the same names
+                with pyro.get_param_store().scope():
+                    own = (model, guide) if number == 0 else None
+                    trainer = recipe.begin(seed, own, checkpoint=path, header=header, crew=crew)
+                    if done is not None:
+                        trainer.restore(done)
+                    else:
+                        if current is not None:
+                            trainer.restore(current)
+                            bar.update(len(trainer.progress.loss))
+                            current = None
+                        interrupted = _trained(trainer, bar)
+                        if not interrupted:
+                            finished[number] = trainer.finished_state()
+                        trainer.save(finished=not interrupted)
+                members.append(_member(seed, trainer, finished=finished[number] is not None))
     if not members:
         raise KeyboardInterrupt
     return FitResult(members, interrupted)
