@@ -32,9 +32,9 @@ from pyro_langevin.training.workers import train_apart
 
 PROCESSES = 2
 
-# Sums over shares are taken in another order, with errors of about 1e-16 of a gradient in double precision. Adam divides
-# every gradient by its own size and so magnifies them where a gradient is small, a millionfold at most in what follows.
-# Steps are .01: whatever is not rounding shows at once.
+# Sums over shares are taken in another order, with errors of about 1e-16 of a gradient in double precision. Adam
+# divides every gradient by its own size and so magnifies them where a gradient is small, a millionfold at most in what
+# follows. Steps are .01: whatever is not rounding shows at once.
 ROUNDING = {"rtol": 1e-7, "atol": 1e-7}
 
 Fitted = tuple[pl.LangevinModel, AmortisedGuide]
