@@ -381,6 +381,7 @@ def test_seeds_in_workers_are_those_of_one_process_and_a_checkpoint_has_them(tmp
     assert same(fit(**options, resume=True, checkpoint=tmp_path / "fit.pt"), whole)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("_one_thread")
 def test_ctrl_c_among_workers_keeps_the_finished_seeds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class Bar:
