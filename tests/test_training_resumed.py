@@ -10,7 +10,7 @@ import pytest
 import torch
 from small_fits import MARKS, Losses, build, fit, parameters, quicken, raise_at, restarted, same, two_states_at_lag_two
 
-from pyro_langevin.training import fitting
+from pyro_langevin.training import seed
 
 pytestmark = MARKS
 
@@ -81,7 +81,7 @@ def test_a_crash_between_two_seeds_does_not_make_them_the_same(tmp_path: Path, m
     state = [module.state_dict() for module in build()]
     whole = fit(restarted(1, state), **{**options, "checkpoint": None})
     with monkeypatch.context() as patch:
-        patch.setattr(fitting, "_fresh", lambda _: (_ for _ in ()).throw(RuntimeError("power cut")))
+        patch.setattr(seed, "_fresh", lambda _: (_ for _ in ()).throw(RuntimeError("power cut")))
         with pytest.raises(RuntimeError, match="power cut"):
             fit(restarted(1, state), **options)
     resumed = fit(restarted(1, state), **options, resume=True)

@@ -9,6 +9,8 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+from pyro_langevin.training.distributed import launched_rank
+
 DONE = 0
 OFF = 1  # the demo missed an exact answer
 USER_ERROR = 2
@@ -21,8 +23,10 @@ class CommandError(Exception):
 
 
 def tell(text: str) -> None:
-    """One line to the user beside the results, on stderr."""
-    print(f"pyro-langevin: {text}", file=sys.stderr, flush=True)
+    """One line to the user beside the results, on stderr; processes beyond the first of several give their number."""
+    rank = launched_rank()
+    speaker = f"pyro-langevin, process {rank}" if rank else "pyro-langevin"
+    print(f"{speaker}: {text}", file=sys.stderr, flush=True)
 
 
 def one_line(message: object) -> str:

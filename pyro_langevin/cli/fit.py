@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import warnings
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -23,6 +24,7 @@ from pyro_langevin.cli.command import (
 from pyro_langevin.inference_data import posterior
 from pyro_langevin.tables import read_table
 from pyro_langevin.training import FitResult, fit
+from pyro_langevin.training.distributed import launched, launched_rank
 
 
 def add_to(commands: Any) -> None:
@@ -78,13 +80,31 @@ def _add_training_options(group: Any) -> None:
         metavar="KT",
         help=f"basins shallower than this, in kT, are no states (default: {choices.MERGE_BELOW:g})",
     )
+    add(
+        "--workers",
+        type=whole_number(1),
+        default=1,
+        metavar="N",
+        help="seeds trained at once, each in a process of its own (default: 1)",
+    )
     add("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: auto")
     add("--resume", action="store_true", help="go on from the checkpoint in --out, with the same options")
     add("--quiet", action="store_true", help="print warnings and errors only")
 
 
 def run(options: argparse.Namespace) -> int:
-    """Reads, fits, draws, writes and prints; returns the exit code."""
+    """Reads, fits, draws, writes and prints; returns the exit code.
+
+    Started by ``torchrun``, all processes read and fit together, and the first one does the rest.
+    """
+    with launched():
+        return _run(options, first=launched_rank() == 0)
+
+
+def _run(options: argparse.Namespace, *, first: bool) -> int:
+    told = first and not options.quiet
+    if not first:
+        warnings.simplefilter("ignore")  # the first process warns
     # before anything is read: a slip here should not cost the time that large files take
     build = partial(
         choices.model_and_guide,
@@ -104,8 +124,8 @@ def run(options: argparse.Namespace) -> int:
         time_range=options.time_range,
         time_unit=options.time_unit,
     )
-    folder = output_folder(options.out)
-    if not options.quiet:
+    folder = output_folder(options.out) if first else options.out
+    if told:
         print(observations, flush=True)
     model, guide = build(options.latent_dim, observations.obs_dim, categories=choices.categories(observations))
     result = fit(
@@ -118,23 +138,30 @@ def run(options: argparse.Namespace) -> int:
         device=options.device,
         checkpoint=folder / results.CHECKPOINT,
         resume=options.resume,
-        progress=not options.quiet,
+        workers=options.workers,
+        progress=told,
     )
+    code = INTERRUPTED if result.interrupted else DONE
+    if not first:
+        return code
     if result.interrupted:
         tell(f"interrupted; reporting what is fitted; --resume goes on from {folder / results.CHECKPOINT}")
     idata = posterior(reportable(result), observations, draws=options.draws, merge_below=options.merge_below)
     results.write_all(idata, folder)
-    if not options.quiet:
+    if told:
         results.print_results(idata)
     results.tell_warnings(idata)
-    if not options.quiet:
+    if told:
         print(f"\n{folder}: {results.REPORT}, {results.SUMMARY}, {results.POSTERIOR}, {results.CHECKPOINT}")
-    return INTERRUPTED if result.interrupted else DONE
+    return code
 
 
 def reportable(result: FitResult) -> FitResult:
     """An interrupted fit without the seed that was under way: it would spoil the figures of the others."""
-    if not result.interrupted or len(result.members) == 1:
+    finished = [member for member in result.members if member.finished]
+    if not finished:
         return result
-    tell(f"seed {result.members[-1].seed} is not finished and is left out of the report")
-    return replace(result, members=result.members[:-1], interrupted=False)
+    for member in result.members:
+        if not member.finished:
+            tell(f"seed {member.seed} is not finished and is left out of the report")
+    return replace(result, members=finished, interrupted=False)

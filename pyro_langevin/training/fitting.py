@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pyro
 import torch
-from torch import Tensor
 from tqdm import tqdm
 
 from pyro_langevin.guides import AmortisedGuide
@@ -20,12 +20,16 @@ from pyro_langevin.training.checkpoint import (
     describe_parameters,
     load_checkpoint,
     require_match,
+    save_checkpoint,
 )
+from pyro_langevin.training.distributed import Crew
 from pyro_langevin.training.errors import TrainingError
 from pyro_langevin.training.lag import Agreement
 from pyro_langevin.training.loop import Trainer
 from pyro_langevin.training.phases import can_be_exact, plan, plan_on_bound
 from pyro_langevin.training.result import FitResult, FittedMember
+from pyro_langevin.training.seed import Recipe, Task
+from pyro_langevin.training.workers import train_apart
 
 
 def fit(
@@ -43,6 +47,7 @@ def fit(
     device: str = "auto",
     checkpoint: str | Path | None = None,
     resume: bool = False,
+    workers: int = 1,
     progress: bool = True,
 ) -> FitResult:
     """Fit by stochastic variational inference, from data-driven starting values.
@@ -51,6 +56,11 @@ def fit(
     barriers, and the guide then on the ELBO; in more dimensions both are trained together on the ELBO.
     A non-finite loss or gradient returns to the last good state at half the learning rate. Ctrl-C ends training;
     what is fitted is returned and, with ``checkpoint``, saved.
+
+    Called in every process of an initialised ``torch.distributed`` group, with the same arguments, all processes train
+    each seed together, every one on its share of each batch, and return the same. The model's own training in one or
+    two dimensions is then that of one process up to rounding; a guide's is equal in law, as each process draws its own
+    noise. The first process's parameters are the start, and it alone writes and shows progress.
 
     Args:
         model: The model; trained in place for the first seed.
@@ -68,7 +78,11 @@ def fit(
             otherwise on the ELBO like any other.
         device: "auto" (CUDA where it is there), "cpu", "cuda" or another torch device.
         checkpoint: File that the state of the fit is saved to.
-        resume: Continue from ``checkpoint``, exactly where it stopped.
+        resume: Continue from ``checkpoint``, exactly where it stopped; a seed that was under way among several
+            workers starts anew.
+        workers: Seeds trained at once, each in a process of its own with one thread (or ``OMP_NUM_THREADS``): the same
+            numbers as one after the other with as many threads. Model and guide must be picklable, and a script must
+            call this under ``if __name__ == "__main__":``. After Ctrl-C only finished seeds are kept.
         progress: Show a progress bar.
 
     Returns:
@@ -76,15 +90,23 @@ def fit(
 
     Raises:
         TrainingError: If the loss cannot be kept finite (a warning where only the guide of a fitted model is left to be
-            trained), or the device is not there.
+            trained), the device is not there, a process that takes part has ended, or the processes of a group were
+            given different things.
         CheckpointError: If a checkpoint cannot be written, read or does not match.
         ValueError: If the observations do not fit the model.
+        KeyboardInterrupt: After Ctrl-C among several workers before any seed was finished.
     """
     model.emission.check(observations)
     chosen = _seeds(seeds)
     if steps < 3:
         raise ValueError(f"fit: expected at least 3 steps, got {steps}")
-    place = _device(device)
+    crew = Crew.present()
+    if workers < 1 or (workers > 1 and crew.size > 1):
+        raise TrainingError(
+            f"fit: expected at least one worker, and one in a group of several processes; got workers={workers} in "
+            f"a group of {crew.size}; train seeds apart or together, not both"
+        )
+    place = crew.device(_device(device))
     data = observations.to(device=place)
     exact = exact and can_be_exact(model, data)
     phases = plan(model, steps, learning_rate) if exact else plan_on_bound(steps, learning_rate)
@@ -95,70 +117,64 @@ def fit(
         "settings": repr((phases, chosen, batch_size, window, kl_annealing, given_step)),
     }
     path = None if checkpoint is None else Path(checkpoint)
-    header: dict[str, Any] = {"identity": identity, "finished": []}
+    if resume and path is None:
+        raise ValueError("fit: resume=True needs checkpoint=FILE to continue from")
+    finished: list[dict[str, Any] | None] = [None] * len(chosen)
+    header: dict[str, Any] = {"identity": identity, "finished": finished}
     current = None
-    if resume:
-        if path is None:
-            raise ValueError("fit: resume=True needs checkpoint=FILE to continue from")
-        saved = load_checkpoint(path)
-        require_match(saved["identity"], identity, path)
-        header["finished"], current = saved["finished"], saved["current"]
-
-    adapt_step = model.adapts_step
-    pristine = copy.deepcopy((model, guide))
-    members: list[FittedMember] = []
     interrupted = False
-    per_seed = sum(phase.steps for phase in phases)
-    bar = tqdm(total=per_seed * len(chosen), disable=not progress, smoothing=0.05)
-    with bar:
-        for number, seed in enumerate(chosen):
-            pyro.set_rng_seed(seed)
-            own = (model, guide) if number == 0 else _fresh(pristine)
-            # Pyro's global store would hand the parameters of one fit to the next of the same names
-            with pyro.get_param_store().scope():
-                states = _start(own, data, place)
-                trainer = Trainer(
-                    own[0],
-                    own[1],
-                    data,
-                    states=states,
-                    phases=phases,
-                    batch_size=batch_size,
-                    window=window,
-                    kl_annealing=kl_annealing,
-                    adapt_step=adapt_step,
-                    checkpoint=path,
-                    header=header,
-                )
-                if number < len(header["finished"]):
-                    trainer.restore(header["finished"][number])
-                    bar.update(per_seed)
-                else:
-                    if current is not None:
-                        trainer.restore(current)
-                        bar.update(len(trainer.progress.loss))
-                        current = None
-                    interrupted = _trained(trainer, bar)
-                    if not interrupted:
-                        header["finished"].append({**trainer.state(), "optimizer": None})
-                    trainer.save(finished=not interrupted)
-            done = trainer.progress
-            grid = None if trainer.evidence is None else trainer.evidence.grid
-            members.append(
-                FittedMember(
-                    seed,
-                    own[0],
-                    own[1],
-                    done.loss,
-                    done.phase_names,
-                    done.restarts,
-                    grid,
-                    barriers_told=done.agreement == Agreement.FULL,
-                )
-            )
-            if interrupted:
-                break
+    members: list[FittedMember] = []
+    with crew:
+        crew.require_same(identity)
+        if resume and path is not None:
+            saved = crew.first(partial(_matching, path, identity))
+            finished[: len(saved["finished"])] = saved["finished"]
+            current = saved["current"]
+        _alike(crew, model, guide)
+        pristine = copy.deepcopy((model, guide))
+        recipe = Recipe(pristine, data, phases, batch_size, window, kl_annealing, model.adapts_step, place)
+        hidden = not progress or crew.rank > 0
+        with tqdm(total=recipe.steps * len(chosen), disable=hidden, smoothing=0.05) as bar:
+            bar.update(recipe.steps * sum(state is not None for state in finished))
+            if workers > 1:
+                interrupted = _trained_apart(recipe, chosen, workers, current, path, header, bar)
+            for number, seed in enumerate(chosen):
+                done = finished[number]
+                if done is None and interrupted:
+                    continue
+                # Pyro's global store would hand the parameters of one fit to the next of the same names
+                with pyro.get_param_store().scope():
+                    own = (model, guide) if number == 0 else None
+                    trainer = recipe.begin(seed, own, checkpoint=path, header=header, crew=crew)
+                    if done is not None:
+                        trainer.restore(done)
+                    else:
+                        if current is not None:
+                            trainer.restore(current)
+                            bar.update(len(trainer.progress.loss))
+                            current = None
+                        interrupted = _trained(trainer, bar)
+                        if not interrupted:
+                            finished[number] = trainer.finished_state()
+                        trainer.save(finished=not interrupted)
+                members.append(_member(seed, trainer, finished=finished[number] is not None))
+    if not members:
+        raise KeyboardInterrupt
     return FitResult(members, interrupted)
+
+
+def _matching(path: Path, identity: dict[str, str]) -> dict[str, Any]:
+    """The checkpoint at a path, which must be of this fit."""
+    saved = load_checkpoint(path)
+    require_match(saved["identity"], identity, path)
+    return saved
+
+
+def _alike(crew: Crew, *modules: torch.nn.Module) -> None:
+    """Start all processes from the first one's parameters: each may have drawn its own."""
+    states = crew.first(lambda: [module.state_dict() for module in modules])
+    for module, state in zip(modules, states, strict=True):
+        module.load_state_dict(state)
 
 
 def _trained(trainer: Trainer, bar: Any) -> bool:
@@ -168,6 +184,50 @@ def _trained(trainer: Trainer, bar: Any) -> bool:
     except KeyboardInterrupt:
         return True
     return False
+
+
+def _trained_apart(
+    recipe: Recipe,
+    seeds: list[int],
+    workers: int,
+    current: dict[str, Any] | None,
+    path: Path | None,
+    header: dict[str, Any],
+    bar: Any,
+) -> bool:
+    """Train all seeds that are not finished in processes of their own; True if the user stopped it."""
+    finished = header["finished"]
+    tasks = {}
+    for number, seed in enumerate(seeds):
+        if finished[number] is None:
+            tasks[seed] = Task(recipe, seed, number == 0, current)
+            current = None  # the first that is not finished was under way
+
+    def keep(seed: int, state: dict[str, Any]) -> None:
+        finished[seeds.index(seed)] = state
+        if path is not None:
+            save_checkpoint(path, {**header, "current": None})
+
+    try:
+        train_apart(tasks, workers=workers, bar=bar, keep=keep)
+    except KeyboardInterrupt:
+        return True
+    return False
+
+
+def _member(seed: int, trainer: Trainer, *, finished: bool) -> FittedMember:
+    done = trainer.progress
+    return FittedMember(
+        seed,
+        trainer.model,
+        trainer.guide,
+        done.loss,
+        done.phase_names,
+        done.restarts,
+        None if trainer.evidence is None else trainer.evidence.grid,
+        barriers_told=done.agreement == Agreement.FULL,
+        finished=finished,
+    )
 
 
 def _seeds(seeds: int | Iterable[int]) -> list[int]:
@@ -183,27 +243,3 @@ def _device(device: str) -> torch.device:
     if device.startswith("cuda") and not torch.cuda.is_available():
         raise TrainingError('fit: device "cuda" was asked for, but there is none; use device="auto" or "cpu"')
     return torch.device(device)
-
-
-def _fresh(pristine: tuple[LangevinModel, Any]) -> tuple[LangevinModel, Any]:
-    """A copy with newly drawn random parameters, guide and model still belonging together."""
-    model, guide = copy.deepcopy(pristine)
-    for module in reversed([*model.modules(), *guide.modules()]):  # parts first: the whole has the last word
-        reset = getattr(module, "reset_parameters", None)
-        if callable(reset):
-            reset()
-    return model, guide
-
-
-def _start(own: tuple[LangevinModel, Any], data: Observations, device: torch.device) -> Tensor:
-    """Put model and guide on the device, started from the data; returns the states that those suggest."""
-    model, guide = own
-    model.cpu()
-    guide.cpu()
-    data = data.to(device="cpu")
-    scores = model.initialise(data)
-    states = model.emission.latent_points(data)
-    guide.initialise(data, scores)
-    model.to(device)
-    guide.to(device)
-    return states

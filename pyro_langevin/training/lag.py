@@ -17,6 +17,7 @@ from __future__ import annotations
 import copy
 import enum
 import math
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -26,6 +27,7 @@ from pyro_langevin.grid_filter import Propagator, StateGrid, Transitions, expect
 from pyro_langevin.landscape import Landscape, LandscapeError, find_landscape, inertial_kinetics
 from pyro_langevin.model import LangevinModel
 from pyro_langevin.observations import Observations
+from pyro_langevin.training.distributed import Crew
 
 _SHARE = 1.0 / 3.0  # of the timescale
 # factors in the probability to leave a state: below the first rows and lag tell of one process, above the second of two
@@ -115,11 +117,25 @@ def agreement(model: LangevinModel, lagged: Transitions, lag: int, grid: StateGr
     return Agreement.PARTIAL if bool((surprising & (apart > math.log(_TOLERANCE))).any()) else Agreement.FULL
 
 
-def lagged_transitions(model: LangevinModel, observations: Observations, grid: StateGrid, lag: int) -> Transitions:
-    """Expected transitions over ``lag`` rows, from every row on."""
+def lagged_transitions(
+    model: LangevinModel, observations: Observations, grid: StateGrid, lag: int, *, crew: Crew = Crew()
+) -> Transitions:
+    """Expected transitions over ``lag`` rows, from every row on; each process counts its share of the windows."""
     thinned = observations.with_equal_gaps().thinned(lag)
     windows = thinned.windows(min(_WINDOW, thinned.n_times))
     most = max(1, _MOST_ROWS // windows.n_times)
     if windows.n_series > most:
         windows = windows.select(torch.randperm(windows.n_series)[:most])
-    return expected_transitions(model, windows, grid)
+    own = crew.share(torch.arange(windows.n_series))
+    if len(own) == windows.n_series:
+        return expected_transitions(model, windows, grid)
+    part = expected_transitions(model, windows.select(own), grid)
+    others = torch.tensor([part.log_evidence, part.n_values], dtype=torch.float64, device=part.counts.device)
+    log_evidence, n_values = crew.sum(others).tolist()
+    return replace(
+        part,
+        counts=crew.sum(part.counts),
+        log_evidence=log_evidence,
+        log_likelihood=crew.sum(part.log_likelihood),
+        n_values=int(n_values),
+    )

@@ -21,6 +21,7 @@ from pyro_langevin.guides import AmortisedGuide
 from pyro_langevin.model import LangevinModel
 from pyro_langevin.observations import Observations
 from pyro_langevin.training.checkpoint import save_checkpoint
+from pyro_langevin.training.distributed import Crew
 from pyro_langevin.training.errors import TrainingError
 from pyro_langevin.training.evidence import EvidenceObjective
 from pyro_langevin.training.hop_calibration import calibrate_hopping
@@ -88,6 +89,7 @@ class Trainer:
         adapt_step: Whether ``max_step`` is ours to choose.
         checkpoint: Where to save, with what is to be saved beside the fit's own state.
         header: Identity of data, model and settings, and the fits that are finished.
+        crew: The processes that train it together.
     """
 
     def __init__(
@@ -104,11 +106,12 @@ class Trainer:
         adapt_step: bool,
         checkpoint: Path | None,
         header: dict[str, Any],
+        crew: Crew,
     ) -> None:
         self.model, self.guide, self.observations = model, guide, observations
         self.phases, self.batch_size, self.window = phases, batch_size, window
         self.kl_annealing, self.adapt_step = kl_annealing, adapt_step
-        self.checkpoint, self.header = checkpoint, header
+        self.checkpoint, self.header, self.crew = checkpoint, header, crew
         exact = any(phase.name == "evidence" for phase in phases)
         self.evidence = EvidenceObjective.over(states, model, observations) if exact else None
         self.progress = Progress()
@@ -136,6 +139,10 @@ class Trainer:
             "random": self._random,
         }
 
+    def finished_state(self) -> dict[str, Any]:
+        """What is kept of a fit that is not to be continued."""
+        return {**self.state(), "optimizer": None}
+
     def restore(self, state: dict[str, Any], *, random: bool = True) -> None:
         """Go back to a state."""
         self.model.load_state_dict(state["model"])
@@ -156,7 +163,8 @@ class Trainer:
     def save(self, *, finished: bool = False) -> None:
         """Write a checkpoint, if one is wanted; a finished fit is in its header and is not to be continued."""
         if self.checkpoint is not None:
-            save_checkpoint(self.checkpoint, {**self.header, "current": None if finished else self.state()})
+            state = {**self.header, "current": None if finished else self.state()}
+            self.crew.first(partial(save_checkpoint, self.checkpoint, state))
 
     def run(self, bar: tqdm[Any]) -> None:
         """Train to the end of the last phase.
@@ -174,6 +182,7 @@ class Trainer:
             phase = self.phases[self.progress.phase]
             if self.progress.settled or self._needed(phase):
                 self.progress.settled, self._random = True, torch.get_rng_state()
+                self.restore(self.crew.first(self.state))  # other hardware may round in another way
                 self._run_phase(phase, bar)
             else:
                 bar.update(phase.steps)
@@ -196,7 +205,7 @@ class Trainer:
         inertial = self.model.has_momenta
         if phase.name == "transitions" or (phase.name == "hops" and inertial):
             assert grid is not None
-            self.progress.lag = choose_lag(self.model, self.observations, grid)
+            self.progress.lag = self.crew.first(partial(choose_lag, self.model, self.observations, grid))
         if phase.name in ("transitions", "hops"):
             assert grid is not None
             if self.progress.lag == 0:
@@ -204,7 +213,7 @@ class Trainer:
             counts_rows = self.progress.agreement != Agreement.NONE
             if grid.dim > 1 and counts_rows and "hops" in self.progress.phase_names:
                 return False  # with the rows counted once is enough, and counting is dear in a plane
-            self._cell_states = state_of_cells(self.model, grid)
+            self._cell_states = self.crew.first(partial(state_of_cells, self.model, grid))
             if not inertial:
                 self._count_transitions(phase, grid)
             elif self._cell_states is not None:
@@ -222,11 +231,12 @@ class Trainer:
     def _count_transitions(self, phase: Phase, grid: StateGrid) -> None:
         """Transitions at the lag, and from row to row unless these tell of another process."""
         lag, states = self.progress.lag, self._cell_states
-        self._transitions = lagged_transitions(self.model, self.observations, grid, lag)
+        self._transitions = lagged_transitions(self.model, self.observations, grid, lag, crew=self.crew)
         if phase.name == "transitions" and states is not None:
-            self.progress.agreement = str(agreement(self.model, self._transitions, lag, grid, states))
+            asked = partial(agreement, self.model, self._transitions, lag, grid, states)
+            self.progress.agreement = str(self.crew.first(asked))
         if self.progress.agreement != Agreement.NONE:
-            self._rows = lagged_transitions(self.model, self.observations, grid, 1)
+            self._rows = lagged_transitions(self.model, self.observations, grid, 1, crew=self.crew)
         elif phase.name == "transitions":
             self._cell_states = None  # first all transitions count alike
 
@@ -247,6 +257,7 @@ class Trainer:
                     parameters(self.model, self.guide, phase)  # Pyro's registration has set the held ones free
                 optimizer.zero_grad()
                 loss.backward()
+                loss = self.crew.pooled(loss, [*self.model.parameters(), *self.guide.parameters()])
                 culprit = self._non_finite(loss, groups)
                 if culprit is not None:
                     self._go_back(good, optimizer, culprit)
@@ -297,7 +308,14 @@ class Trainer:
         if phase.name == "evidence":
             assert self.evidence is not None
             of_batch = partial(self.evidence, self.model)
-        return lambda: of_batch(windows.select(torch.randint(windows.n_series, (self.batch_size,))))
+
+        def of_share() -> Tensor:
+            drawn = torch.randint(windows.n_series, (self.batch_size,))  # the same in all processes
+            batch = windows.select(self.crew.share(drawn))
+            with self.crew.own_noise():
+                return of_batch(batch) * self.crew.relative(batch.mask.sum())
+
+        return of_share
 
     def _set_rate(self, optimizer: torch.optim.Optimizer, phase: Phase) -> None:
         """Warm-up, then full rate to the plateau or the last stretch, then a cosine to zero."""

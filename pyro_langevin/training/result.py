@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from pyro_langevin.grid_filter import StateGrid
@@ -23,6 +24,7 @@ class FittedMember:
         grid: The grid that the model was fitted on, where its evidence was exact.
         barriers_told: False where hops between neighbouring observations and those at a lag contradict each other, so
             that the fit tells occupancies and rates, but neither barriers nor diffusion.
+        finished: False if the user stopped its training.
     """
 
     seed: int
@@ -33,6 +35,7 @@ class FittedMember:
     restarts: int = 0
     grid: StateGrid | None = None
     barriers_told: bool = True
+    finished: bool = True
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,20 @@ class FitResult:
 
     members: list[FittedMember]
     interrupted: bool = False
+
+    @classmethod
+    def joined(cls, results: Iterable[FitResult]) -> FitResult:
+        """Fits of the same model from several seeds that were made apart, on other machines perhaps.
+
+        Raises:
+            ValueError: If there is none, or a seed comes twice.
+        """
+        given = list(results)
+        members = [member for result in given for member in result.members]
+        seeds = [member.seed for member in members]
+        if not members or len(set(seeds)) < len(seeds):
+            raise ValueError(f"FitResult.joined: expected fits of different seeds, got seeds {seeds}; give each once")
+        return cls(members, any(result.interrupted for result in given))
 
     @property
     def model(self) -> LangevinModel:
