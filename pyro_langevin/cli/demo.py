@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +48,8 @@ def run(options: argparse.Namespace) -> int:
     print(f"U = {exact.potential}, seen through {CHANNELS} channels with noise of {NOISE}")
     print(data.observations, flush=True)
     model, guide = choices.model_and_guide(1, CHANNELS)
-    result = fit(model, guide, data.observations, steps=options.steps, seeds=options.seeds)
+    workers = min(options.seeds, os.cpu_count() or 1)
+    result = fit(model, guide, data.observations, steps=options.steps, seeds=options.seeds, workers=workers)
     kept = reportable(result)
     idata = posterior(kept, data.observations, draws=DRAWS)
     results.write_all(idata, folder)
