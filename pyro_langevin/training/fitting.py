@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from pyro_langevin.guides import AmortisedGuide
 from pyro_langevin.model import LangevinModel
-from pyro_langevin.observations import Observations
+from pyro_langevin.observations import LONG, LongRecord, Observations
 from pyro_langevin.training.checkpoint import (
     describe_data,
     describe_parameters,
@@ -27,11 +27,13 @@ from pyro_langevin.training.loop import Trainer
 from pyro_langevin.training.phases import can_be_exact, plan, plan_on_bound
 from pyro_langevin.training.result import FitResult, FittedMember
 
+_SAMPLED = 100_000  # rows of a long record from which it is started
+
 
 def fit(
     model: LangevinModel,
     guide: AmortisedGuide,
-    observations: Observations,
+    observations: Observations | LongRecord,
     *,
     steps: int = 600,
     seeds: int | Iterable[int] = 1,
@@ -55,7 +57,9 @@ def fit(
     Args:
         model: The model; trained in place for the first seed.
         guide: Its guide; trained in place for the first seed.
-        observations: The data.
+        observations: The data: in memory, or a record that is read a stretch at a time. Of a record, and of series of
+            more than 5000 rows, 100,000 rows in random stretches give the starting values and the step, and half a
+            million the transitions that are counted; the minibatches come from everywhere.
         steps: Most optimiser steps a seed; a phase ends earlier once its loss is on a plateau.
         seeds: How many independent fits, or their seeds. Only several can show how sure the fit itself is.
         learning_rate: Peak learning rate of the guide; the few parameters of the model get twice that.
@@ -80,12 +84,13 @@ def fit(
         CheckpointError: If a checkpoint cannot be written, read or does not match.
         ValueError: If the observations do not fit the model.
     """
-    model.emission.check(observations)
+    for chunk in [observations] if isinstance(observations, Observations) else observations.chunks():
+        model.emission.check(chunk)
     chosen = _seeds(seeds)
     if steps < 3:
         raise ValueError(f"fit: expected at least 3 steps, got {steps}")
     place = _device(device)
-    data = observations.to(device=place)
+    data, stretches = _in_stretches(observations, place)
     exact = exact and can_be_exact(model, data)
     phases = plan(model, steps, learning_rate) if exact else plan_on_bound(steps, learning_rate)
     given_step = None if model.adapts_step else model.max_step
@@ -116,11 +121,12 @@ def fit(
             own = (model, guide) if number == 0 else _fresh(pristine)
             # Pyro's global store would hand the parameters of one fit to the next of the same names
             with pyro.get_param_store().scope():
-                states = _start(own, data, place)
+                states = _start(own, stretches, place)
                 trainer = Trainer(
                     own[0],
                     own[1],
                     data,
+                    stretches=stretches,
                     states=states,
                     phases=phases,
                     batch_size=batch_size,
@@ -193,6 +199,19 @@ def _fresh(pristine: tuple[LangevinModel, Any]) -> tuple[LangevinModel, Any]:
         if callable(reset):
             reset()
     return model, guide
+
+
+def _in_stretches(
+    observations: Observations | LongRecord, device: torch.device
+) -> tuple[Observations | LongRecord, Observations]:
+    """The data on the device, and what of them is walked along from end to end: no series may be too long for that."""
+    if isinstance(observations, Observations):
+        if observations.n_times <= LONG:
+            data = observations.to(device=device)
+            return data, data
+        observations = LongRecord.of(observations)
+    record = observations.to(device)
+    return record, record.sample(_SAMPLED, generator=torch.Generator().manual_seed(0))
 
 
 def _start(own: tuple[LangevinModel, Any], data: Observations, device: torch.device) -> Tensor:

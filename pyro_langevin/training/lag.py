@@ -25,7 +25,7 @@ from pyro_langevin.dynamics import UnderdampedDynamics
 from pyro_langevin.grid_filter import Propagator, StateGrid, Transitions, expected_transitions
 from pyro_langevin.landscape import Landscape, LandscapeError, find_landscape, inertial_kinetics
 from pyro_langevin.model import LangevinModel
-from pyro_langevin.observations import Observations
+from pyro_langevin.observations import LongRecord, Observations
 
 _SHARE = 1.0 / 3.0  # of the timescale
 # factors in the probability to leave a state: below the first rows and lag tell of one process, above the second of two
@@ -36,7 +36,7 @@ _WINDOW = 60
 _MOST_ROWS = 500_000  # more would hardly change a rate
 
 
-def choose_lag(model: LangevinModel, observations: Observations, grid: StateGrid) -> int:
+def choose_lag(model: LangevinModel, observations: Observations | LongRecord, grid: StateGrid) -> int:
     """Rows in a third of the time in which the learned process forgets its state, by its fastest slow process.
 
     Returns:
@@ -115,11 +115,8 @@ def agreement(model: LangevinModel, lagged: Transitions, lag: int, grid: StateGr
     return Agreement.PARTIAL if bool((surprising & (apart > math.log(_TOLERANCE))).any()) else Agreement.FULL
 
 
-def lagged_transitions(model: LangevinModel, observations: Observations, grid: StateGrid, lag: int) -> Transitions:
-    """Expected transitions over ``lag`` rows, from every row on."""
-    thinned = observations.with_equal_gaps().thinned(lag)
-    windows = thinned.windows(min(_WINDOW, thinned.n_times))
-    most = max(1, _MOST_ROWS // windows.n_times)
-    if windows.n_series > most:
-        windows = windows.select(torch.randperm(windows.n_series)[:most])
-    return expected_transitions(model, windows, grid)
+def lagged_transitions(
+    model: LangevinModel, observations: Observations | LongRecord, grid: StateGrid, lag: int
+) -> Transitions:
+    """Expected transitions over ``lag`` rows, from every row on; of half a million of them where there are more."""
+    return expected_transitions(model, observations.with_equal_gaps().thinned_windows(lag, _WINDOW, _MOST_ROWS), grid)
