@@ -17,9 +17,9 @@ from pyro_langevin.observations.observations import SAME_GAP, Observations
 from pyro_langevin.observations.parquet_rows import ParquetRows
 from pyro_langevin.observations.record_containers import rows_of
 from pyro_langevin.observations.record_scan import scan
+from pyro_langevin.observations.record_windows import RecordWindows
 from pyro_langevin.observations.row_reader import RowReader
 from pyro_langevin.observations.row_sources import ROWS_AT_ONCE, EqualGaps, JoinedRows, RowSource
-from pyro_langevin.observations.record_windows import RecordWindows
 
 _THINNED_ROWS = 10_000_000  # of a record, from which windows of distant rows are taken
 _THINNED_AT_ONCE = 2_000_000  # rows that one such window may span ...
