@@ -32,14 +32,19 @@ def check_series(values: np.ndarray, times: np.ndarray, name: str, obs_dim: int)
             f"{name!r}; mark a channel that a series lacks as missing (NaN)"
         )
     if n_times < 2:
-        raise ObservationError(
-            f"observations: expected at least two rows in every series, got {n_times} (one observation or "
-            f"none) in series {name!r}; drop it"
-        )
+        raise too_short(n_times, name)
     check_finite([values], name)
     if np.isnan(values).all():
         raise unobserved(name)
     check_times([times], name)
+
+
+def too_short(n_times: int, name: str) -> ObservationError:
+    """The error of a series with fewer than two rows."""
+    return ObservationError(
+        f"observations: expected at least two rows in every series, got {n_times} (one observation or "
+        f"none) in series {name!r}; drop it"
+    )
 
 
 def unobserved(name: str) -> ObservationError:

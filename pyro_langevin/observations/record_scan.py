@@ -9,13 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from pyro_langevin.observations.checks import (
-    ObservationError,
-    check_finite,
-    check_ranges,
-    check_times,
-    unobserved,
-)
+from pyro_langevin.observations.checks import check_finite, check_ranges, check_times, too_short, unobserved
 from pyro_langevin.observations.row_sources import Block, RowSource, pieces
 
 _GAPS_KEPT = 1_000_000  # of which the median is taken
@@ -50,10 +44,7 @@ def scan(source: RowSource, names: Sequence[str], channels: Sequence[str]) -> Re
     """
     short = np.flatnonzero(source.lengths < 2)
     if len(short):
-        raise ObservationError(
-            f"observations: expected at least two rows in every series, got {source.lengths[short[0]]} (one "
-            f"observation or none) in series {names[short[0]]!r}; drop it"
-        )
+        raise too_short(int(source.lengths[short[0]]), names[short[0]])
     stride = -(-int(source.lengths.sum()) // _GAPS_KEPT)
     seen = np.zeros(len(source.lengths), dtype=bool)
     lowest, highest = np.full(source.obs_dim, np.nan), np.full(source.obs_dim, np.nan)
@@ -83,7 +74,7 @@ def scan(source: RowSource, names: Sequence[str], channels: Sequence[str]) -> Re
     if not seen.all():
         raise unobserved(names[int(np.flatnonzero(~seen)[0])])
     check_ranges(lowest.tolist(), highest.tolist(), channels, torch.get_default_dtype())
-    typical = float(np.median(np.concatenate(kept_gaps)))
+    typical = float(torch.from_numpy(np.concatenate(kept_gaps)).median())
     digest.update(clock.digest())
     return RecordScan(n_values, empty, typical, shortest, longest, digest.hexdigest()[:12])
 

@@ -117,7 +117,7 @@ class ArrayRows(RowSource):
         return as_numbers(self._clock[series, begin:end] if self._clock_axes == 2 else self._clock[begin:end], "times")
 
     def blocks(self) -> Iterator[Block]:
-        if self._together == 1 or len(set(self.lengths.tolist())) > 1:
+        if not self._stacked or self._together == 1 or len(set(self.lengths.tolist())) > 1:
             yield from super().blocks()
             return
         rows = int(self.lengths[0])
