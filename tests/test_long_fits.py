@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pyro
 import pytest
-import torch
 
 import pyro_langevin as pl
 from pyro_langevin import datasets
