@@ -15,6 +15,7 @@ from pyro_langevin.model import LangevinModel
 from pyro_langevin.observations import LONG, Observations
 
 _NUMBERS_AT_ONCE = 20_000_000  # probabilities held in memory together
+_IN_PIECES_AT_ONCE = 8_000_000  # the same for long series, where the draws themselves are large
 _PIECE = 1000  # rows of a long series that are drawn together
 _FIRST_OVERLAP = 60  # rows on either side, doubled until paths agree at the cuts
 _PROBE, _PROBE_DRAWS = 40, 10  # pieces and draws in which they must
@@ -80,7 +81,7 @@ def _sample_in_pieces(model: LangevinModel, observations: Observations, grid: St
     device = observations.values.device
     numbers = RowNumbers(int(torch.randint(2**31, ())), draws, _PIECE, device)
     cuts = _agreeing_cuts(model, observations, grid, numbers.seed)
-    at_once = max(1, _NUMBERS_AT_ONCE // (cuts.width * _size(model, grid)))
+    at_once = max(1, _IN_PIECES_AT_ONCE // (cuts.width * _size(model, grid)))
     shape = (draws, observations.n_series, observations.n_times, model.dynamics.dim)
     z = torch.full(shape, torch.nan).to(observations.values)
     log_q = torch.zeros(draws, observations.n_series, dtype=torch.float64, device=device)

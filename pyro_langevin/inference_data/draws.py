@@ -16,6 +16,7 @@ from pyro_langevin.paths import LangevinPath
 from pyro_langevin.training import FittedMember
 
 _NUMBERS_AT_ONCE = 20_000_000  # states of paths held in memory together
+_STATES_AT_ONCE = 2_000_000  # drawn states that are told apart together
 _STRETCH = 1000  # rows of a long series that are looked at together
 _DENSITIES_AT_ONCE = 2_000_000  # states whose densities are evaluated together: many intermediates each
 
@@ -71,7 +72,7 @@ def draw_exactly(
     inside = observations.inside.cpu().numpy()
     outside = ~inside
     durations = np.where(inside[:, 1:], observations.times.diff(dim=-1).cpu().numpy(), 0.0)
-    chunk = max(1, _NUMBERS_AT_ONCE // smoothed.z[0].numel())
+    chunk = max(1, _STATES_AT_ONCE // smoothed.z[0].numel())
     parts = []
     for some in smoothed.z.split(chunk):
         z, momentum = np.split(some.cpu().numpy(), [landscape.dim], axis=-1)
