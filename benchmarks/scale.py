@@ -185,7 +185,8 @@ def main() -> None:
     exact = datasets.DOUBLE_WELL
     print(f"exact: barrier {exact.energy_saddles[0] - exact.energy_minima[0]:.2f} kT, MFPT {exact.mfpt[0, 1]:.2f}")
     names = "{:>11} {:>8} {:>7} {:>8} {:>6} {:>12} {:>9} {:>8} {:>8} {:>8} {:>10}"
-    print(names.format(*"rows series open/s fit/s steps rows/s peak/MiB barrier MFPT draws/s drawn".split()))
+    heads = ("rows", "series", "open s", "fit s", "steps", "rows/s", "peak MiB", "barrier", "MFPT", "draws s", "drawn")
+    print(names.format(*heads))
     processes = multiprocessing.get_context("spawn")
     with tempfile.TemporaryDirectory() as folder, processes.Pool(1, maxtasksperchild=1) as pool:
         paths = []
