@@ -52,6 +52,7 @@ class LongRecord:
         ObservationError: As :class:`Observations`, or if an entry of ``values`` has no shape.
 
     Example:
+        >>> import numpy as np
         >>> record = LongRecord(np.random.default_rng(0).normal(size=(4, 5000)).T, 0.1)
         >>> record
         LongRecord(1 series, 5000 rows, 4 channels, typical gap 0.1)
