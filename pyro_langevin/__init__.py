@@ -54,7 +54,7 @@ from pyro_langevin.inference_data import (
 from pyro_langevin.initial import MixtureInitial
 from pyro_langevin.landscape import find_landscape, minimum_energy_path, stationary_occupancy
 from pyro_langevin.model import LangevinModel
-from pyro_langevin.observations import ObservationError, Observations, join_channels
+from pyro_langevin.observations import LongRecord, ObservationError, Observations, join_channels
 from pyro_langevin.particle_filter import smooth_by_particles
 from pyro_langevin.paths import (
     Absolute,
@@ -135,6 +135,7 @@ __all__ = [
     "LinearNoise",
     "LocalExpansion",
     "LocalLinearization",
+    "LongRecord",
     "Messages",
     "MixtureInitial",
     "MixturePotential",

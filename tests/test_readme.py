@@ -82,3 +82,15 @@ def test_the_programs_of_the_quickstart_run_one_after_the_other(capsys: pytest.C
     trace = pyro.poutine.trace(model).get_trace(torch.zeros(4, 21, 3))
     assert trace.nodes["z"]["value"].shape == (4, 21, 1)
     assert bool(torch.isfinite(trace.log_prob_sum()))
+
+
+@pytest.mark.usefixtures("small")
+def test_the_program_for_large_data_reads_its_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    np.save("record.npy", datasets.double_well(n_series=8, n_times=300).observations.values.numpy())
+    program = next(text for text in programs("docs/large_data.md") if "pl.fit(" in text)
+    names: dict[str, object] = {}
+    exec(compile(program, "large_data.md", "exec"), names)
+    assert "occupancy[A]" in capsys.readouterr().out

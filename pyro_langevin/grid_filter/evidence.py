@@ -51,14 +51,19 @@ class Filtered:
         law: Probability of every cell, with momenta of every cell and momentum, given the observations up to each time,
             one ``(series, n)`` a time.
         likelihood: Of the observations at each time in every cell, up to a factor, ``(time, series, n)``.
-        log_evidence: ``(series,)``.
+        gained: Log evidence of the observations at each time given those before, ``(time, series)``; 0 on padding.
         advance: How probability moves over each gap.
     """
 
     law: list[Tensor]
     likelihood: Tensor
-    log_evidence: Tensor
+    gained: Tensor
     advance: Advance
+
+    @property
+    def log_evidence(self) -> Tensor:
+        """Of each series, ``(series,)``."""
+        return self.gained.sum(0)
 
 
 def run_filter(model: LangevinModel, observations: Observations, grid: StateGrid) -> Filtered:
@@ -83,7 +88,7 @@ def run_filter(model: LangevinModel, observations: Observations, grid: StateGrid
         laws.append(law)
         levels.append(level)
     gained = (torch.stack(levels).log() + peak).squeeze(-1)
-    return Filtered(laws, likelihood, torch.where(alive.mT, gained, 0.0).sum(0), advance)
+    return Filtered(laws, likelihood, torch.where(alive.mT, gained, 0.0), advance)
 
 
 def propagator_of(model: LangevinModel, grid: StateGrid) -> Propagator | PhaseSpacePropagator:

@@ -11,11 +11,13 @@ from torch import Tensor
 from pyro_langevin.grid_filter import StateGrid, sample_smoothed
 from pyro_langevin.landscape import Landscape, count_transitions, last_visited
 from pyro_langevin.model import LangevinModel, at_observations
-from pyro_langevin.observations import Observations
+from pyro_langevin.observations import LONG, Observations
 from pyro_langevin.paths import LangevinPath
 from pyro_langevin.training import FittedMember
 
 _NUMBERS_AT_ONCE = 20_000_000  # states of paths held in memory together
+_STATES_AT_ONCE = 2_000_000  # drawn states that are told apart together
+_STRETCH = 1000  # rows of a long series that are looked at together
 _DENSITIES_AT_ONCE = 2_000_000  # states whose densities are evaluated together: many intermediates each
 
 
@@ -46,7 +48,13 @@ class PathDraws:
 
 @torch.no_grad()
 def sample_states(member: FittedMember, observations: Observations, *, most: int) -> np.ndarray:
-    """Positions of one posterior draw at the observation times, ``(n, position_dim)`` with ``n <= most``."""
+    """Positions of one posterior draw at the observation times, ``(n, position_dim)`` with ``n <= most``.
+
+    Of long series those of some stretches.
+    """
+    if observations.n_times > LONG:
+        stretches = observations.windows(_STRETCH)
+        observations = stretches.select(torch.randperm(stretches.n_series)[: 5 * max(1, most // _STRETCH)])
     if member.grid is not None:
         z = sample_smoothed(member.model, observations, member.grid, 1).z[0]
     else:
@@ -61,24 +69,26 @@ def draw_exactly(
 ) -> PathDraws:
     """Draw paths from the exact posterior of the fitted model and count their transitions between observations."""
     smoothed = sample_smoothed(member.model, observations, grid, draws)
-    z, momentum = np.split(smoothed.z.cpu().numpy(), [landscape.dim], axis=-1)
-    outside = ~observations.inside.cpu().numpy()
-    inside = ~outside
+    inside = observations.inside.cpu().numpy()
+    outside = ~inside
     durations = np.where(inside[:, 1:], observations.times.diff(dim=-1).cpu().numpy(), 0.0)
-    core = np.where(outside, -1, landscape.core(z.astype(np.float64)))
-    counts = count_transitions(core, durations, n_states=landscape.n_states, keep=1)
-    state = landscape.basin(z.astype(np.float64)).astype(np.int8)
+    chunk = max(1, _STATES_AT_ONCE // smoothed.z[0].numel())
+    parts = []
+    for some in smoothed.z.split(chunk):
+        z, momentum = np.split(some.cpu().numpy(), [landscape.dim], axis=-1)
+        points = z.astype(np.float64)
+        core = np.where(outside, -1, landscape.core(points))
+        counts = count_transitions(core, durations, n_states=landscape.n_states, keep=1)
+        parts.append((
+            np.where(outside[..., None], np.nan, z), np.where(outside[..., None], np.nan, momentum),
+            np.where(outside, np.int8(-1), landscape.basin(points).astype(np.int8)),
+            np.where(outside, -1, last_visited(core)).astype(np.int8),
+            counts.exposure, counts.events,
+        ))  # fmt: skip
+    z, momentum, state, visit, exposure, events = (np.concatenate(part) for part in zip(*parts, strict=True))
     log_q = smoothed.log_q.cpu().numpy()
-    return PathDraws(
-        np.where(outside[..., None], np.nan, z),
-        np.where(outside[..., None], np.nan, momentum),
-        log_q + smoothed.log_evidence.cpu().numpy(),
-        log_q,
-        np.where(outside, np.int8(-1), state),
-        np.where(outside, -1, last_visited(core)).astype(np.int8),
-        counts.exposure,
-        counts.events,
-    )
+    log_p = log_q + smoothed.log_evidence.cpu().numpy()
+    return PathDraws(z, momentum, log_p, log_q, state, visit, exposure, events)
 
 
 @torch.no_grad()

@@ -11,11 +11,12 @@ import xarray as xr
 from pyro_langevin.inference_data.draws import PathDraws
 from pyro_langevin.inference_data.prior_kinetics import PriorKinetics, prior_kinetics
 from pyro_langevin.landscape import Landscape
-from pyro_langevin.observations import Observations
+from pyro_langevin.observations import LONG, Observations
 from pyro_langevin.training import FittedMember
 
 _PROCESSES = 3
 _LAGS = 7  # each twice the one before
+_STRETCHES = 20  # of long series, whose steps are looked at
 _LONGEST = 0.25  # of a typical series
 
 
@@ -36,7 +37,10 @@ def lag_times(observations: Observations) -> np.ndarray:
 
 
 def step_of(member: FittedMember, observations: Observations) -> float:
-    """Typical step of the fit's time grid."""
+    """Typical step of the fit's time grid; of long series that of their first rows."""
+    if observations.n_times > LONG:
+        stretches = observations.windows(LONG)
+        observations = stretches.select(torch.arange(min(_STRETCHES, stretches.n_series)))
     grid = member.model.grid(observations)
     return float(grid.steps[grid.step_mask].median())
 

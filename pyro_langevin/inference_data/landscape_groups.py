@@ -71,9 +71,10 @@ def occupancy_group(
         landscape: The learned landscape.
         chain: Occupancy of the dynamics as discretised, ``(state,)``, where it is known.
     """
-    belongs = draws.state[..., None] == np.arange(landscape.n_states)
     weights = time_weights(observations)
-    path = (belongs * weights[..., None]).sum(-2) / weights.sum(-1)[:, None]
+    belongs = [draws.state == state for state in range(landscape.n_states)]
+    path = np.stack([np.einsum("dst,st->ds", one, weights) for one in belongs], -1) / weights.sum(-1)[:, None]
+    share = np.stack([one.mean(0) for one in belongs], -1)
     outside = (draws.state[:1] < 0)[0]
     stationary = stationary_occupancy(landscape)
     return xr.Dataset(
@@ -82,7 +83,7 @@ def occupancy_group(
             "stationary_error": (("state", "estimator"), stationary.error),
             "stationary_chain": (("state",), np.full(landscape.n_states, np.nan) if chain is None else chain),
             "path": (("draw", "series", "state"), path),
-            "p_state": (("series", "time", "state"), np.where(outside[..., None], np.nan, belongs.mean(0))),
+            "p_state": (("series", "time", "state"), np.where(outside[..., None], np.nan, share)),
         },
         coords={"estimator": list(stationary.estimator)},
     )

@@ -20,7 +20,7 @@ from pyro_langevin.inference_data.kinetics_group import kinetics_group, learned_
 from pyro_langevin.inference_data.landscape_groups import landscape_group, occupancy_group, states_group
 from pyro_langevin.inference_data.particles import particle_evidence, particle_occupancy
 from pyro_langevin.landscape import Landscape, find_landscape
-from pyro_langevin.observations import Observations
+from pyro_langevin.observations import LongRecord, Observations
 from pyro_langevin.particle_filter import smooth_by_particles
 from pyro_langevin.training import FitResult, FittedMember
 from pyro_langevin.training.phases import can_be_exact
@@ -50,7 +50,9 @@ def posterior(
 
     Args:
         result: From :func:`~pyro_langevin.fit`.
-        observations: The data to condition on, usually those of the fit.
+        observations: The data to condition on, usually those of the fit, or a sample of a long record's. Long series
+            are drawn in pieces from the exact posterior (:func:`~pyro_langevin.sample_smoothed`), but end to end from a
+            guide: cut them with ``observations.windows(1000)`` there.
         draws: Draws a fit; by default 100, fewer (at least 5) where the data are large.
         exact: Draw from the exact posterior where there is one (with momenta on equal gaps only); False draws from the
             guide, whose quality :func:`~pyro_langevin.k_hat` then tells.
@@ -64,8 +66,14 @@ def posterior(
     Raises:
         LandscapeError: If a learned potential has no minimum that can be found.
         NoPotentialError: If the prior's drift has no potential.
-        ValueError: If the observations do not fit the model, or no draws are asked for.
+        ValueError: If the observations do not fit the model or are a :class:`~pyro_langevin.LongRecord`, or no
+            draws are asked for.
     """
+    if isinstance(observations, LongRecord):
+        raise ValueError(
+            f"posterior: expected Observations, got {observations}; draws fill memory: take some of it, "
+            "record.sample(rows), or go through all of it with record.chunks()"
+        )
     exact = exact and result.members[0].grid is not None and can_be_exact(result.model, observations)
     if draws is None:
         points = observations.n_times if exact else result.model.grid(observations).n_points

@@ -2,6 +2,8 @@
 
 from pyro_langevin.observations.checks import ObservationError
 from pyro_langevin.observations.joining import join_channels
-from pyro_langevin.observations.observations import Observations
+from pyro_langevin.observations.long_record import LongRecord
+from pyro_langevin.observations.observations import LONG, Observations
+from pyro_langevin.observations.record_windows import RecordWindows
 
-__all__ = ["ObservationError", "Observations", "join_channels"]
+__all__ = ["LONG", "LongRecord", "ObservationError", "Observations", "RecordWindows", "join_channels"]

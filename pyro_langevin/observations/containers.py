@@ -56,7 +56,7 @@ def read_series(values: Any, times: Any = None, mask: Any = None) -> list[Series
         return _from_list(values, times, mask)
     if isinstance(values, (pd.DataFrame, pd.Series)):
         return [_from_pandas(values, times, mask)]
-    return _from_array(_numbers(values, "observations"), times, mask)
+    return _from_array(as_numbers(values, "observations"), times, mask)
 
 
 def _from_array(
@@ -115,7 +115,7 @@ def _from_pandas(frame: pd.DataFrame | pd.Series, times: Any, mask: Any) -> Seri
             "with one DataFrame per series"
         )
     for name in frame.columns:
-        _numbers(frame[name].to_numpy(), f"column {name!r}")
+        as_numbers(frame[name].to_numpy(), f"column {name!r}")
     array = frame.to_numpy(dtype=float, na_value=np.nan)
     own_times = frame.index.to_numpy() if times is None else times
     return _from_array(array, own_times, mask, channels=[str(name) for name in frame.columns])[0]
@@ -138,14 +138,14 @@ def _from_xarray(array: xr.DataArray, times: Any, mask: Any) -> list[Series]:
         return [str(label) for label in array.coords[dim].values] if dim in array.coords else []
 
     full = array.transpose(*[dim for dim in allowed if dim in array.dims])
-    numbers = _numbers(full.values, "observations")
+    numbers = as_numbers(full.values, "observations")
     if "series" in array.dims and "channel" not in array.dims:
         numbers = numbers[..., np.newaxis]
         mask = None if mask is None else np.asarray(mask)[..., np.newaxis]
     return _from_array(numbers, own_times, mask, labels("series"), labels("channel"))
 
 
-def _numbers(array: Any, what: str) -> np.ndarray:
+def as_numbers(array: Any, what: str) -> np.ndarray:
     """The entries as float64, or an error that shows the first one that is not a number."""
     if isinstance(array, Tensor):
         array = array.detach().cpu().numpy()
@@ -211,7 +211,7 @@ def _shared_or_own(times: Any, i: int, n_series: int) -> Any:
 def _times_of(times: Any, i: int, n_series: int, n_times: int) -> np.ndarray:
     if times is None:
         return np.arange(n_times, dtype=np.float64)
-    found = _numbers(_shared_or_own(times, i, n_series), "times")
+    found = as_numbers(_shared_or_own(times, i, n_series), "times")
     if found.shape != (n_times,):
         raise ObservationError(
             f"times: expected ({n_times},) for all series or ({n_series}, {n_times}), got {found.shape}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,9 +13,11 @@ from torch import Tensor
 
 from pyro_langevin.observations.checks import ObservationError, check_channels, check_series, named
 from pyro_langevin.observations.containers import Series, read_series
+from pyro_langevin.observations.window_places import continued, place_windows, window_counts
 
 _PARTS = ("values", "times", "mask", "lengths", "origin")
-_SAME_GAP = 0.01  # relative difference below which two gaps are one
+LONG = 5000  #: rows of a series beyond which nothing that is fitted walks along it from end to end
+SAME_GAP = 0.01  #: relative difference below which two gaps are one
 
 
 @dataclass(frozen=True, eq=False, init=False, repr=False)
@@ -109,7 +112,7 @@ class Observations:
             object.__setattr__(self, name, value)  # the class is frozen
 
     @classmethod
-    def _of(cls, *parts: Any) -> Observations:
+    def of_parts(cls, *parts: Any) -> Observations:
         """Observations of parts that are known to be sound: a subset may well lack a channel."""
         made = object.__new__(cls)
         made._set(*parts)
@@ -143,7 +146,7 @@ class Observations:
 
     def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Observations:
         """The same observations on another device, ``values`` in another dtype; times stay in float64."""
-        return self._of(
+        return self.of_parts(
             self.values.to(device=device, dtype=dtype),
             self.times.to(device=device),
             self.mask.to(device=device),
@@ -160,14 +163,14 @@ class Observations:
         chosen = chosen.nonzero()[:, 0] if chosen.dtype == torch.bool else chosen.long().reshape(-1)
         names = [self.series_names[i] for i in chosen.tolist()]
         parts = (self.values, self.times, self.mask, self.lengths, self.origin)
-        return self._of(*(part[chosen] for part in parts), names, self.channels, self.time_unit)
+        return self.of_parts(*(part[chosen] for part in parts), names, self.channels, self.time_unit)
 
     def select_channels(self, indices: Sequence[int]) -> Observations:
         """The channels at ``indices``, in that order, on all rows; a series may then have nothing observed."""
         chosen = list(indices)
         names = [self.channels[i] for i in chosen]
         parts = (self.values[..., chosen], self.times, self.mask[..., chosen], self.lengths, self.origin)
-        return self._of(*parts, self.series_names, names, self.time_unit)
+        return self.of_parts(*parts, self.series_names, names, self.time_unit)
 
     def windows(self, length: int, *, stride: int | None = None) -> Observations:
         """Windows of ``length`` rows cut from every series, for minibatches.
@@ -180,14 +183,9 @@ class Observations:
             ObservationError: If ``length`` is below 2, ``stride`` below 1, or no window is left.
         """
         step = length if stride is None else stride
-        if length < 2 or step < 1:
-            raise ObservationError(
-                f"windows: expected length >= 2 and stride >= 1, got length {length} and stride {step}"
-            )
-        starts = [
-            (i, start) for i, n in enumerate(self.lengths.tolist()) for start in _starts(n, length, step)
-        ]
-        source, first = torch.tensor(starts, device=self.lengths.device).T
+        counts = window_counts(self.lengths, length, step)
+        numbers = torch.arange(int(counts.sum()), device=counts.device)
+        source, first = place_windows(counts, numbers, step)
         rows = first[:, None] + torch.arange(length, device=first.device)
         lengths = (self.lengths[source] - first).clamp(max=length)
         beyond = torch.arange(length, device=first.device) >= lengths[:, None]
@@ -200,13 +198,12 @@ class Observations:
             raise ObservationError(
                 "windows: expected some observed values, got windows without any; check the mask"
             )
-        names = [
-            f"{self.series_names[i]}[{a}:{a + n}]" for (i, a), n in zip(starts, lengths.tolist(), strict=True)
-        ]
-        names = [name for name, keep in zip(names, kept.tolist(), strict=True) if keep]
+        places = zip(source.tolist(), first.tolist(), lengths.tolist(), strict=True)
+        names = [f"{self.series_names[i]}[{a}:{a + n}]" for i, a, n in places]
         origin = torch.stack([self.origin[source, 0], self.origin[source, 1] + first], dim=-1)
-        parts = (values, _continued(times, lengths), mask, lengths, origin)
-        return self._of(*(part[kept] for part in parts), names, self.channels, self.time_unit)
+        parts = (values, continued(times, lengths), mask, lengths, origin)
+        found = self.of_parts(*parts, names, self.channels, self.time_unit)
+        return found if bool(kept.all()) else found.select(kept)
 
     def thinned(self, stride: int) -> Observations:
         """Every ``stride``-th row, from each of the ``stride`` first rows on: all data, at a longer lag.
@@ -229,19 +226,50 @@ class Observations:
             mask = self.mask[:, rows] & ~beyond[..., None]
             origin = self.origin + torch.tensor([0, first], device=lengths.device)
             names = [f"{name}[{first}::{stride}]" for name in self.series_names]
-            times = _continued(self.times[:, rows], lengths.clamp_min(2))
+            times = continued(self.times[:, rows], lengths.clamp_min(2))
             parts = (self.values[:, rows] * mask, times, mask, lengths, origin)
-            made = self._of(*parts, names, self.channels, self.time_unit)
+            made = self.of_parts(*parts, names, self.channels, self.time_unit)
             pieces.append(made.select(lengths >= 2))
+        return Observations.concatenated(pieces)
+
+    @classmethod
+    def concatenated(cls, pieces: Sequence[Observations]) -> Observations:
+        """The series of several observations of the same channels, padded alike."""
         joined = [torch.cat([getattr(piece, part) for piece in pieces]) for part in _PARTS]
         names = [name for piece in pieces for name in piece.series_names]
-        return self._of(*joined, names, self.channels, self.time_unit)
+        return cls.of_parts(*joined, names, pieces[0].channels, pieces[0].time_unit)
+
+    def thinned_windows(self, stride: int, length: int, most_rows: int) -> Observations:
+        """Windows of ``length`` rows that are ``stride`` apart, at random where they have more than ``most_rows``.
+
+        Raises:
+            ObservationError: If no series is longer than the stride.
+        """
+        thinned = self.thinned(stride)
+        windows = thinned.windows(min(length, thinned.n_times))
+        most = max(1, most_rows // windows.n_times)
+        if windows.n_series <= most:
+            return windows
+        return windows.select(torch.randperm(windows.n_series)[:most])
+
+    @property
+    def n_values(self) -> int:
+        """Number of observed values."""
+        return int(self.mask.sum())
+
+    @property
+    def fingerprint(self) -> str:
+        """Of values, times and mask."""
+        digest = hashlib.sha256()
+        for part in (self.values, self.times, self.mask):
+            digest.update(np.ascontiguousarray(part.cpu().numpy()).data)
+        return digest.hexdigest()[:12]
 
     @property
     def has_equal_gaps(self) -> bool:
         """Whether all gaps between neighbouring rows are the typical one, within 1 %."""
         gaps = self.times.diff(dim=-1)
-        return bool(((gaps / self.typical_gap - 1.0).abs() * self.inside[:, 1:] < _SAME_GAP).all())
+        return bool(((gaps / self.typical_gap - 1.0).abs() * self.inside[:, 1:] < SAME_GAP).all())
 
     def with_equal_gaps(self) -> Observations:
         """The same rows on times that are free of what rounding or jitter puts on equal gaps.
@@ -251,12 +279,12 @@ class Observations:
         """
         if not self.has_equal_gaps:
             raise ObservationError(
-                f"with_equal_gaps: expected all gaps within {_SAME_GAP:.0%} of {self.typical_gap:.4g}, got others"
+                f"with_equal_gaps: expected all gaps within {SAME_GAP:.0%} of {self.typical_gap:.4g}, got others"
             )
         steps = torch.arange(self.n_times, dtype=self.times.dtype, device=self.times.device)
         times = self.times[:, :1] + self.typical_gap * steps
         parts = (self.values, times, self.mask, self.lengths, self.origin)
-        return self._of(*parts, self.series_names, self.channels, self.time_unit)
+        return self.of_parts(*parts, self.series_names, self.channels, self.time_unit)
 
     def __repr__(self) -> str:
         unit = f" {self.time_unit}" if self.time_unit else ""
@@ -278,18 +306,3 @@ def _padded(series: list[Series]) -> tuple[np.ndarray, np.ndarray]:
         times[i, :n] = entry.times
         times[i, n:] = entry.times[-1] + (entry.times[-1] - entry.times[-2]) * np.arange(1, n_times - n + 1)
     return values, times
-
-
-def _continued(times: Tensor, lengths: Tensor) -> Tensor:
-    """Times whose entries beyond ``lengths`` go on with the last gap before it."""
-    last = times.gather(1, lengths[:, None] - 1)
-    gap = last - times.gather(1, lengths[:, None] - 2)
-    beyond = torch.arange(1, times.shape[1] + 1, device=times.device) - lengths[:, None]
-    return torch.where(beyond > 0, last + gap * beyond, times)
-
-
-def _starts(n_times: int, length: int, stride: int) -> list[int]:
-    starts = [0]
-    while starts[-1] + length < n_times and starts[-1] + stride + 2 <= n_times:
-        starts.append(starts[-1] + stride)
-    return starts

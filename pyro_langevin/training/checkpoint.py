@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from pyro_langevin.observations import Observations
+from pyro_langevin.observations import LongRecord, Observations
 from pyro_langevin.training.errors import CheckpointError
 
 _FORMAT = 1
@@ -83,9 +83,7 @@ def describe_parameters(*modules: nn.Module) -> str:
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:12]
 
 
-def describe_data(observations: Observations) -> str:
+def describe_data(observations: Observations | LongRecord) -> str:
     """Shape and fingerprint of the data."""
-    digest = hashlib.sha256()
-    for part in (observations.values, observations.times, observations.mask):
-        digest.update(part.cpu().numpy().tobytes())
-    return f"{tuple(observations.values.shape)} {digest.hexdigest()[:12]}"
+    shape = (observations.n_series, observations.n_times, observations.obs_dim)
+    return f"{shape} {observations.fingerprint}"

@@ -18,7 +18,7 @@ from pyro_langevin.grid_filter import (
     reduced_energy,
 )
 from pyro_langevin.model import LangevinModel
-from pyro_langevin.observations import Observations
+from pyro_langevin.observations import LongRecord, Observations
 
 # Cells of the grid, and how far it goes beyond the data in standard deviations; cells are dear in a plane, and dearer
 # in phase space.
@@ -65,7 +65,9 @@ class EvidenceObjective:
     gap: float
 
     @classmethod
-    def over(cls, states: Tensor, model: LangevinModel, observations: Observations) -> EvidenceObjective:
+    def over(
+        cls, states: Tensor, model: LangevinModel, observations: Observations | LongRecord
+    ) -> EvidenceObjective:
         """For a model at its start, on a grid over the states ``(n, dim)`` that the data suggest."""
         if model.has_momenta:
             size, margin = _PHASE_SPACE
@@ -75,11 +77,11 @@ class EvidenceObjective:
         return cls.on(grid, model, observations)
 
     @classmethod
-    def on(cls, grid: StateGrid, model: LangevinModel, observations: Observations) -> EvidenceObjective:
+    def on(cls, grid: StateGrid, model: LangevinModel, observations: Observations | LongRecord) -> EvidenceObjective:
         """For a model at its start, on a given grid."""
         with torch.no_grad():
             metric = _metric(model, grid)
-        return cls(grid, metric, int(observations.mask.sum()), observations.typical_gap)
+        return cls(grid, metric, observations.n_values, observations.typical_gap)
 
     def __call__(self, model: LangevinModel, batch: Observations) -> Tensor:
         misfit = -grid_log_evidence(model, batch, self.grid).sum() / batch.mask.sum()

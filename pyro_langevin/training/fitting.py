@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from pyro_langevin.guides import AmortisedGuide
 from pyro_langevin.model import LangevinModel
-from pyro_langevin.observations import Observations
+from pyro_langevin.observations import LONG, LongRecord, Observations
 from pyro_langevin.training.checkpoint import (
     describe_data,
     describe_parameters,
@@ -31,11 +31,13 @@ from pyro_langevin.training.result import FitResult, FittedMember
 from pyro_langevin.training.seed import Recipe, Task
 from pyro_langevin.training.workers import train_apart
 
+_SAMPLED = 100_000  # rows of a long record from which it is started
+
 
 def fit(
     model: LangevinModel,
     guide: AmortisedGuide,
-    observations: Observations,
+    observations: Observations | LongRecord,
     *,
     steps: int = 600,
     seeds: int | Iterable[int] = 1,
@@ -65,7 +67,9 @@ def fit(
     Args:
         model: The model; trained in place for the first seed.
         guide: Its guide; trained in place for the first seed.
-        observations: The data.
+        observations: The data: in memory, or a record that is read a stretch at a time. Of a record, and of series of
+            more than 5000 rows, 100,000 rows in random stretches give the starting values and the step, and half a
+            million the transitions that are counted; the minibatches come from everywhere.
         steps: Most optimiser steps a seed; a phase ends earlier once its loss is on a plateau.
         seeds: How many independent fits, or their seeds. Only several can show how sure the fit itself is.
         learning_rate: Peak learning rate of the guide; the few parameters of the model get twice that.
@@ -96,7 +100,8 @@ def fit(
         ValueError: If the observations do not fit the model.
         KeyboardInterrupt: After Ctrl-C among several workers before any seed was finished.
     """
-    model.emission.check(observations)
+    for chunk in [observations] if isinstance(observations, Observations) else observations.chunks():
+        model.emission.check(chunk)
     chosen = _seeds(seeds)
     if steps < 3:
         raise ValueError(f"fit: expected at least 3 steps, got {steps}")
@@ -107,7 +112,7 @@ def fit(
             f"a group of {crew.size}; train seeds apart or together, not both"
         )
     place = crew.device(_device(device))
-    data = observations.to(device=place)
+    data, stretches = _in_stretches(observations, place)
     exact = exact and can_be_exact(model, data)
     phases = plan(model, steps, learning_rate) if exact else plan_on_bound(steps, learning_rate)
     given_step = None if model.adapts_step else model.max_step
@@ -132,7 +137,7 @@ def fit(
             current = saved["current"]
         _alike(crew, model, guide)
         pristine = copy.deepcopy((model, guide))
-        recipe = Recipe(pristine, data, phases, batch_size, window, kl_annealing, model.adapts_step, place)
+        recipe = Recipe(pristine, data, stretches, phases, batch_size, window, kl_annealing, model.adapts_step, place)
         hidden = not progress or crew.rank > 0
         with tqdm(total=recipe.steps * len(chosen), disable=hidden, smoothing=0.05) as bar:
             bar.update(recipe.steps * sum(state is not None for state in finished))
@@ -243,3 +248,16 @@ def _device(device: str) -> torch.device:
     if device.startswith("cuda") and not torch.cuda.is_available():
         raise TrainingError('fit: device "cuda" was asked for, but there is none; use device="auto" or "cpu"')
     return torch.device(device)
+
+
+def _in_stretches(
+    observations: Observations | LongRecord, device: torch.device
+) -> tuple[Observations | LongRecord, Observations]:
+    """The data on the device, and what of them is walked along from end to end: no series may be too long for that."""
+    if isinstance(observations, Observations):
+        if observations.n_times <= LONG:
+            data = observations.to(device=device)
+            return data, data
+        observations = LongRecord.of(observations)
+    record = observations.to(device)
+    return record, record.sample(_SAMPLED, generator=torch.Generator().manual_seed(0))

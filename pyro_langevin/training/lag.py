@@ -26,7 +26,7 @@ from pyro_langevin.dynamics import UnderdampedDynamics
 from pyro_langevin.grid_filter import Propagator, StateGrid, Transitions, expected_transitions
 from pyro_langevin.landscape import Landscape, LandscapeError, find_landscape, inertial_kinetics
 from pyro_langevin.model import LangevinModel
-from pyro_langevin.observations import Observations
+from pyro_langevin.observations import LongRecord, Observations
 from pyro_langevin.training.distributed import Crew
 
 _SHARE = 1.0 / 3.0  # of the timescale
@@ -38,7 +38,7 @@ _WINDOW = 60
 _MOST_ROWS = 500_000  # more would hardly change a rate
 
 
-def choose_lag(model: LangevinModel, observations: Observations, grid: StateGrid) -> int:
+def choose_lag(model: LangevinModel, observations: Observations | LongRecord, grid: StateGrid) -> int:
     """Rows in a third of the time in which the learned process forgets its state, by its fastest slow process.
 
     Returns:
@@ -118,14 +118,13 @@ def agreement(model: LangevinModel, lagged: Transitions, lag: int, grid: StateGr
 
 
 def lagged_transitions(
-    model: LangevinModel, observations: Observations, grid: StateGrid, lag: int, *, crew: Crew = Crew()
+    model: LangevinModel, observations: Observations | LongRecord, grid: StateGrid, lag: int, *, crew: Crew = Crew()
 ) -> Transitions:
-    """Expected transitions over ``lag`` rows, from every row on; each process counts its share of the windows."""
-    thinned = observations.with_equal_gaps().thinned(lag)
-    windows = thinned.windows(min(_WINDOW, thinned.n_times))
-    most = max(1, _MOST_ROWS // windows.n_times)
-    if windows.n_series > most:
-        windows = windows.select(torch.randperm(windows.n_series)[:most])
+    """Expected transitions over ``lag`` rows, from every row on; of half a million of them where there are more.
+
+    Each process counts its share of the windows.
+    """
+    windows = observations.with_equal_gaps().thinned_windows(lag, _WINDOW, _MOST_ROWS)
     own = crew.share(torch.arange(windows.n_series))
     if len(own) == windows.n_series:
         return expected_transitions(model, windows, grid)

@@ -19,7 +19,7 @@ from tqdm import tqdm
 from pyro_langevin.grid_filter import Hops, StateGrid, Transitions, drawn_hops
 from pyro_langevin.guides import AmortisedGuide
 from pyro_langevin.model import LangevinModel
-from pyro_langevin.observations import Observations
+from pyro_langevin.observations import LongRecord, Observations
 from pyro_langevin.training.checkpoint import save_checkpoint
 from pyro_langevin.training.distributed import Crew
 from pyro_langevin.training.errors import TrainingError
@@ -80,7 +80,8 @@ class Trainer:
     Args:
         model: The model, initialised.
         guide: The guide, initialised.
-        observations: All data, on the model's device.
+        observations: All data, whose windows are on the model's device.
+        stretches: What of them is walked along from end to end: all, or a sample of a long record's stretches.
         states: The states that single observations suggest at the start, ``(n, dim)``.
         phases: The plan.
         batch_size: Windows a step.
@@ -96,8 +97,9 @@ class Trainer:
         self,
         model: LangevinModel,
         guide: AmortisedGuide,
-        observations: Observations,
+        observations: Observations | LongRecord,
         *,
+        stretches: Observations,
         states: Tensor,
         phases: list[Phase],
         batch_size: int,
@@ -108,7 +110,8 @@ class Trainer:
         header: dict[str, Any],
         crew: Crew,
     ) -> None:
-        self.model, self.guide, self.observations = model, guide, observations
+        self.model, self.guide = model, guide
+        self.observations, self.stretches = observations, stretches
         self.phases, self.batch_size, self.window = phases, batch_size, window
         self.kl_annealing, self.adapt_step = kl_annealing, adapt_step
         self.checkpoint, self.header, self.crew = checkpoint, header, crew
@@ -205,7 +208,9 @@ class Trainer:
         inertial = self.model.has_momenta
         if phase.name == "transitions" or (phase.name == "hops" and inertial):
             assert grid is not None
-            self.progress.lag = self.crew.first(partial(choose_lag, self.model, self.observations, grid))
+            # paths with momenta are drawn, and can show no lag that is longer than their stretches
+            data = self.stretches if inertial else self.observations
+            self.progress.lag = self.crew.first(partial(choose_lag, self.model, data, grid))
         if phase.name in ("transitions", "hops"):
             assert grid is not None
             if self.progress.lag == 0:
@@ -217,13 +222,13 @@ class Trainer:
             if not inertial:
                 self._count_transitions(phase, grid)
             elif self._cell_states is not None:
-                data = self.observations.with_equal_gaps()
+                data = self.stretches.with_equal_gaps()
                 self._hops = drawn_hops(self.model, data, grid, self._cell_states, self.progress.lag)
         if phase.name == "posterior" and grid is None:
-            calibrate_hopping(self.model, self.guide, self.observations)
+            calibrate_hopping(self.model, self.guide, self.stretches)
         if phase.name in ("bound", "posterior") and self.adapt_step:
             if grid is not None:
-                self.model.max_step = choose_max_step(self.model, self.observations, grid) * (1 + 1e-6)
+                self.model.max_step = choose_max_step(self.model, self.stretches, grid) * (1 + 1e-6)
             elif phase.name == "bound":
                 self.model.max_step = gap / _INNER_STEPS * (1 + 1e-6)
         return True

@@ -41,7 +41,7 @@ from pyro_langevin.grid_filter import (
 from pyro_langevin.guides import AmortisedGuide
 from pyro_langevin.landscape import LandscapeError, chain_kinetics, continuous_kinetics, find_landscape
 from pyro_langevin.model import LangevinModel
-from pyro_langevin.observations import Observations
+from pyro_langevin.observations import LongRecord, Observations, RecordWindows
 from pyro_langevin.training.path_elbo import PathELBO
 
 _INNER_CHOICES = (2, 3, 4, 6, 8, 12, 16, 24)
@@ -95,15 +95,15 @@ def plan_on_bound(steps: int, learning_rate: float) -> list[Phase]:
     ]
 
 
-def can_be_exact(model: LangevinModel, observations: Observations) -> bool:
+def can_be_exact(model: LangevinModel, observations: Observations | LongRecord) -> bool:
     """Whether the model's evidence can be had without a guide: few dimensions, and with momenta equal gaps."""
     few = model.dynamics.has_potential and model.dynamics.dim <= MOST_DIMENSIONS
     return few and (not model.has_momenta or observations.has_equal_gaps)
 
 
 def training_windows(
-    model: LangevinModel, observations: Observations, phase: Phase, asked: int | None
-) -> Observations:
+    model: LangevinModel, observations: Observations | LongRecord, phase: Phase, asked: int | None
+) -> Observations | RecordWindows:
     """Windows to train on: as long as keeps the loop over inner steps short, and at least ten observations."""
     if phase.name == "evidence":
         if model.has_momenta:
@@ -113,7 +113,7 @@ def training_windows(
     return observations.windows(min(length, observations.n_times))
 
 
-def inner_steps(model: LangevinModel, observations: Observations) -> int:
+def inner_steps(model: LangevinModel, observations: Observations | LongRecord) -> int:
     """Inner steps in a typical gap under the model's ``max_step``."""
     if model.max_step is None:
         return 1

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from pyro_langevin.guides import AmortisedGuide
 from pyro_langevin.model import LangevinModel
-from pyro_langevin.observations import Observations
+from pyro_langevin.observations import LongRecord, Observations
 from pyro_langevin.training.distributed import Crew
 from pyro_langevin.training.loop import Trainer
 from pyro_langevin.training.phases import Phase
@@ -27,7 +27,8 @@ class Recipe:
 
     Attributes:
         pristine: Model and guide as they were given.
-        observations: The data, on the device.
+        observations: The data, whose windows are on the device.
+        stretches: What of them is walked along from end to end: all, or a sample of a long record's stretches.
         phases: The plan.
         batch_size: Windows a step.
         window: Observations a window; chosen per phase when None.
@@ -37,7 +38,8 @@ class Recipe:
     """
 
     pristine: Fitted
-    observations: Observations
+    observations: Observations | LongRecord
+    stretches: Observations
     phases: list[Phase]
     batch_size: int
     window: int | None
@@ -70,11 +72,12 @@ class Recipe:
         """
         pyro.set_rng_seed(seed)
         model, guide = _fresh(self.pristine) if own is None else own
-        states = _start((model, guide), self.observations, self.device)
+        states = _start((model, guide), self.stretches, self.device)
         return Trainer(
             model,
             guide,
             self.observations,
+            stretches=self.stretches,
             states=states,
             phases=self.phases,
             batch_size=self.batch_size,
