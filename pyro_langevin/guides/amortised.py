@@ -11,7 +11,8 @@ from torch import Tensor
 
 from pyro_langevin.encoders import Encoder
 from pyro_langevin.guides.frame import Frame, frame_of
-from pyro_langevin.guides.messages import MessageHead, StepOutputs, standardised
+from pyro_langevin.guides.messages import MessageHead, StepOutputs
+from pyro_langevin.guides.standard_values import interpolated
 from pyro_langevin.model import LangevinModel, series_plate
 from pyro_langevin.observations import Observations
 from pyro_langevin.time_grid import TimeGrid
@@ -104,5 +105,6 @@ class MessageGuide(AmortisedGuide):
 
     def outputs(self, observations: Observations, grid: TimeGrid) -> StepOutputs:
         """Encoder and head, read on a grid."""
-        values = standardised(observations, self.encoder.shift, self.encoder.scale)
-        return self.head(values, self.encoder(observations), grid)
+        values = interpolated(observations, self.encoder.shift, self.encoder.scale)
+        seen = observations.mask.to(values).mean(-1, keepdim=True)
+        return self.head(values, seen, self.encoder(observations), grid)

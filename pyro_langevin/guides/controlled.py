@@ -11,7 +11,7 @@ from pyro_langevin.guides.amortised import AmortisedGuide
 from pyro_langevin.guides.captured import parameters_behind
 from pyro_langevin.guides.control_network import ControlNetwork
 from pyro_langevin.guides.first_state import FirstState
-from pyro_langevin.guides.messages import standardised
+from pyro_langevin.guides.standard_values import standardised
 from pyro_langevin.guides.steered import SteeredGuide
 from pyro_langevin.model import LangevinModel
 from pyro_langevin.observations import Observations

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from pyro_langevin.observations import Observations
 from pyro_langevin.paths.clock import pad_batch
 from pyro_langevin.time_grid import TimeGrid
 
@@ -105,11 +104,12 @@ class MessageHead(nn.Module):
         self.direct.weight[: len(scores)].copy_(scores)
         self.outspoken.fill_(min(max(math.log(strength), -1.0), 3.0))
 
-    def forward(self, values: Tensor, context: Tensor, grid: TimeGrid) -> StepOutputs:
+    def forward(self, values: Tensor, seen: Tensor, context: Tensor, grid: TimeGrid) -> StepOutputs:
         """Messages on a grid.
 
         Args:
-            values: Standardised observations, 0 where missing, ``(series, time, obs_dim)``.
+            values: Standardised observations, missing ones interpolated, ``(series, time, obs_dim)``.
+            seen: Share of the channels that were observed, ``(series, time, 1)``: the less, the less outspoken.
             context: ``(series, time, context_dim)``.
             grid: Grid over the same series.
         """
@@ -127,7 +127,8 @@ class MessageHead(nn.Module):
         line = _gathered(target[:, :-1], interval) * (1.0 - along) + _gathered(target[:, 1:], interval) * along
         centre = line + 4.0 * along * (1.0 - along) * bump
         # silent-ish between observations, outspoken at them
-        start = (self.outspoken + 1.0) * features[..., 3:] - 1.0
+        told = _gathered(seen[:, 1:], interval)
+        start = (self.outspoken + 1.0) * features[..., 3:] * told - 1.0
         strength = (log_diagonal + start).clamp(-12.0, 8.0).exp()
         mix = lower_triangular(torch.ones_like(offset), mixed)
         memory = torch.sigmoid(decay + 2.0)
@@ -149,11 +150,6 @@ class MessageHead(nn.Module):
     def _features(fraction: Tensor) -> Tensor:
         at_observation = (fraction == 1.0).to(fraction)
         return torch.stack([fraction, fraction.square(), 4.0 * fraction * (1.0 - fraction), at_observation], -1)
-
-
-def standardised(observations: Observations, shift: Tensor, scale: Tensor) -> Tensor:
-    """Values in standard units, 0 where missing."""
-    return (observations.values - shift) / scale * observations.mask
 
 
 def _gathered(per_interval: Tensor, interval: Tensor) -> Tensor:
