@@ -10,17 +10,22 @@ is printed with the ratio to the first.
     python benchmarks/peers.py --vary times 100 200 400 800 1600
     python benchmarks/peers.py --vary batch 32 128 512 2048 --sides torchsde GaussMarkovGuide
     python benchmarks/peers.py --device cuda
+
+With jax, diffrax and optax installed there are two sides more, on JAX's own threads.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib
+import importlib.util
 import multiprocessing
 import resource
 import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from neural_sde import CONTROL, HIDDEN, NeuralSDE, divergence_as_state, plain_loop, with_logqp
@@ -32,7 +37,7 @@ from pyro_langevin.dynamics import EulerMaruyama
 GAP = 0.1
 UNITS = 128  # of the potential's one hidden layer: twice as many as there are in the blocks of the residual network
 WINDOW = 20
-Iteration = Callable[[], Tensor]
+Iteration = Callable[[], Tensor | float]
 
 
 @dataclass(frozen=True)
@@ -139,10 +144,27 @@ def _convolutional(work: Workload) -> pl.Encoder:
     return pl.ConvolutionalEncoder(work.channels)
 
 
+def _in_jax() -> dict[str, Callable[[Workload], Iteration]]:
+    """Sides in JAX, where it is installed."""
+    if any(importlib.util.find_spec(name) is None for name in ("jax", "diffrax", "optax")):
+        return {}
+    neural_sde_jax = importlib.import_module("neural_sde_jax")
+
+    def side(integrate: Any) -> Callable[[Workload], Iteration]:
+        def build(work: Workload) -> Iteration:
+            values = work.observations().values.repeat(work.particles, 1, 1).cpu().numpy()
+            return neural_sde_jax.iteration_of(integrate, values, work.latent, GAP)
+
+        return build
+
+    return {"JAX scan": side(neural_sde_jax.scan), "diffrax": side(neural_sde_jax.with_diffrax)}
+
+
 SIDES: dict[str, Callable[[Workload], Iteration]] = {
     "torchsde": of_baseline(divergence_as_state),
     "torchsde logqp": of_baseline(with_logqp),
     "plain loop": of_baseline(plain_loop),
+    **_in_jax(),
     "GaussMarkovGuide, same encoder": of_guide(_with(pl.GaussMarkovGuide, _same_encoder)),
     "SteeredGuide, same encoder": of_guide(_with(pl.SteeredGuide, _same_encoder)),
     "ControlledGuide, same encoder": of_guide(_controlled),
