@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 import pyro_langevin as pl
@@ -61,6 +61,7 @@ class Counted:
     window=st.integers(2, 45),
     missing=st.sampled_from([0.0, 0.7]),
 )
+@example(lengths=[40, 7], window=2, missing=0.7)
 def test_windows_are_those_of_observations(lengths: list[int], window: int, missing: float) -> None:
     values = [noisy(n, 2, missing=missing, seed=n + i) for i, n in enumerate(lengths)]
     for one in values:
