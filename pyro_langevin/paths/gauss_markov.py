@@ -12,6 +12,7 @@ from torch.distributions import constraints
 
 from pyro_langevin.paths.clock import Clock, pad_batch, rested
 from pyro_langevin.paths.langevin import LOG_2PI
+from pyro_langevin.paths.linear_recursion import linear_recursion
 from pyro_langevin.paths.score import sticking_the_landing
 from pyro_langevin.time_grid import TimeGrid
 
@@ -60,12 +61,10 @@ class GaussMarkovPath(TorchDistribution):
         """Paths ``(*sample_shape, *batch_shape, time, dim)``."""
         shape = self.event_shape[:1] + torch.Size(sample_shape) + self.batch_shape + self.event_shape[1:]
         noise = torch.randn(shape, dtype=self.mean_path.dtype, device=self.mean_path.device)
-        kicks = (pad_batch(self.deviation, len(shape)) * noise).unbind(0)
-        memory = pad_batch(self.memory, len(shape)).unbind(0)
-        residual = [kicks[0]]
-        for a, kick in zip(memory, kicks[1:], strict=True):
-            residual.append(torch.addcmul(kick, a, residual[-1]))
-        path = pad_batch(self.mean_path, len(shape)) + torch.stack(residual)
+        residual = linear_recursion(
+            pad_batch(self.memory, len(shape)), pad_batch(self.deviation, len(shape)) * noise
+        )
+        path = pad_batch(self.mean_path, len(shape)) + residual
         return rested(path, self.clock.mask_for(len(shape) - 1)).movedim(0, -2)
 
     def log_prob(self, value: Tensor) -> Tensor:
