@@ -51,14 +51,20 @@ class Mark:
 def marks(
     iteration: Callable[[], None], judge: Callable[[], tuple[float, float]], *, limit: float, every: float
 ) -> list[Mark]:
-    """Train for so many seconds, and judge from time to time while the clock stands still."""
+    """Train for so many seconds, and judge from time to time while the clock stands still.
+
+    Training that breaks down ends with a mark of minus infinity.
+    """
     spent, due, found = 0.0, 0.0, []
     while spent < limit:
         if spent >= due:
             found.append(Mark(spent, *judge()))
             due = spent + every
         begin = time.perf_counter()
-        iteration()
+        try:
+            iteration()
+        except FloatingPointError:
+            return [*found, Mark(spent, -math.inf, math.nan)]
         spent += time.perf_counter() - begin
     return [*found, Mark(spent, *judge())]
 
@@ -75,7 +81,10 @@ def of_neural_sde(train: pl.Observations, held_out: pl.Observations, rate: float
     def iteration() -> None:
         batch = train.values[torch.randint(train.n_series, (BATCH,))] / scale
         optimizer.zero_grad()
-        sde(batch).backward()
+        loss = sde(batch)
+        if not bool(torch.isfinite(loss)):
+            raise FloatingPointError
+        loss.backward()
         torch.nn.utils.clip_grad_norm_(sde.parameters(), 10.0)
         optimizer.step()
         schedule.step()
@@ -83,7 +92,7 @@ def of_neural_sde(train: pl.Observations, held_out: pl.Observations, rate: float
     def judge() -> tuple[float, float]:
         with torch.no_grad():
             loss = np.mean([float(sde(held_out.values / scale)) for _ in range(DRAWS)])
-        return -loss - math.log(scale), math.nan
+        return -float(loss) - math.log(scale), math.nan
 
     return marks(iteration, judge, limit=limit, every=limit / 20)
 
