@@ -19,7 +19,7 @@ pytestmark = pytest.mark.usefixtures("double_precision", "fixed_seed")
 def test_elbo_module_with_a_torch_optimiser(dynamics: str, kind: str) -> None:
     case = copy.deepcopy(row(dynamics, kind))
     loss = Trace_ELBO(num_particles=8, vectorize_particles=True)(case.model, case.guide)
-    optimiser = torch.optim.Adam(loss.parameters(), lr=0.02)
+    optimiser = torch.optim.Adam(loss.parameters(), lr=0.005)
     before = [parameter.detach().clone() for module in case[:2] for parameter in module.parameters()]
     for _ in range(15):
         optimiser.zero_grad()
@@ -36,7 +36,7 @@ def test_elbo_module_with_a_torch_optimiser(dynamics: str, kind: str) -> None:
 @every_row
 def test_svi_with_a_pyro_optimiser(dynamics: str, kind: str) -> None:
     case = copy.deepcopy(row(dynamics, kind))
-    svi = SVI(case.model, case.guide, pyro.optim.Adam({"lr": 0.02}), BOUNDS["TraceMeanField_ELBO"](8))  # type: ignore[attr-defined]
+    svi = SVI(case.model, case.guide, pyro.optim.Adam({"lr": 0.005}), BOUNDS["TraceMeanField_ELBO"](8))  # type: ignore[attr-defined]
     for _ in range(15):
         svi.step(case.data)
     assert log_weights(case, 300).mean() > log_weights(row(dynamics, kind), 300).mean()
