@@ -16,7 +16,7 @@ from pyro_langevin.inference_data import posterior
 from pyro_langevin.training import fit
 
 CHANNELS, NOISE = 15, 0.3
-STEPS = 450  # enough for data this dense
+STEPS = 220  # enough for data this dense
 DRAWS = 20  # of 256 series
 
 
