@@ -17,8 +17,6 @@ With jax, diffrax and optax installed there are two sides more, on JAX's own thr
 from __future__ import annotations
 
 import argparse
-import importlib
-import importlib.util
 import multiprocessing
 import resource
 import statistics
@@ -33,6 +31,11 @@ from torch import Tensor
 
 import pyro_langevin as pl
 from pyro_langevin.dynamics import EulerMaruyama
+
+try:
+    import neural_sde_jax
+except ImportError:  # needs jax, diffrax and optax
+    neural_sde_jax = None
 
 GAP = 0.1
 UNITS = 128  # of the potential's one hidden layer: twice as many as there are in the blocks of the residual network
@@ -146,9 +149,8 @@ def _convolutional(work: Workload) -> pl.Encoder:
 
 def _in_jax() -> dict[str, Callable[[Workload], Iteration]]:
     """Sides in JAX, where it is installed."""
-    if any(importlib.util.find_spec(name) is None for name in ("jax", "diffrax", "optax")):
+    if neural_sde_jax is None:
         return {}
-    neural_sde_jax = importlib.import_module("neural_sde_jax")
 
     def side(integrate: Any) -> Callable[[Workload], Iteration]:
         def build(work: Workload) -> Iteration:

@@ -32,3 +32,12 @@ def close_figures() -> Iterator[None]:
     """No figure outlives its test."""
     yield
     plt.close("all")
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """One thread, as a process of its own has."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

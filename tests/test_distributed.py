@@ -1,34 +1,26 @@
-"""Several processes: one fit by shares, seeds apart, and what is said when one of the processes fails."""
+"""One fit by several processes, each with its share of every batch, and what is said when one of them fails."""
 
 from __future__ import annotations
 
-import json
-import os
 import signal
 import socket
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyro
 import pytest
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
+from hopping_fits import build, fit, parts, record
 from torch import Tensor
 
 import pyro_langevin as pl
-from pyro_langevin import datasets
-from pyro_langevin.cli import main
-from pyro_langevin.guides import AmortisedGuide
-from pyro_langevin.training import fitting, loop
+from pyro_langevin.training import loop
 from pyro_langevin.training.distributed import Crew
 from pyro_langevin.training.phases import Phase, bound, training_windows
-from pyro_langevin.training.workers import train_apart
 
 PROCESSES = 2
 
@@ -37,41 +29,7 @@ PROCESSES = 2
 # follows. Steps are .01: whatever is not rounding shows at once.
 ROUNDING = {"rtol": 1e-7, "atol": 1e-7}
 
-Fitted = tuple[pl.LangevinModel, AmortisedGuide]
-
-
 pytestmark = pytest.mark.usefixtures("double_precision")
-
-
-def record(seed: int = 1) -> pl.Observations:
-    """Twelve series that hop between two wells, a few values missing, so that shares differ in their number."""
-    values = datasets.double_well(12, 60, gap=0.3, noise=0.2, seed=seed).observations.values.clone()
-    values[0, 5:40] = values[3, 7] = torch.nan
-    return pl.Observations(values, 0.3 * np.arange(60))
-
-
-def build() -> Fitted:
-    model = pl.LangevinModel(pl.Overdamped(pl.NeuralPotential(1, 4)), pl.GaussianEmission(1, 1))
-    return model, pl.SteeredGuide(model, pl.RecurrentEncoder(1, 4), hidden=6)
-
-
-def fit(data: pl.Observations | None = None, **options: Any) -> pl.FitResult:
-    pyro.set_rng_seed(0)
-    settings: dict[str, Any] = {"steps": 24, "batch_size": 5, "device": "cpu", "progress": False}
-    return pl.fit(*build(), record() if data is None else data, **{**settings, **options})
-
-
-def parts(result: pl.FitResult) -> list[dict[str, Tensor]]:
-    """All that was learned of every seed: states of model and guide, losses."""
-    return [
-        {
-            **{f"model.{name}": value for name, value in member.model.state_dict().items()},
-            **{f"guide.{name}": value for name, value in member.guide.state_dict().items()},
-            "loss": torch.tensor(member.loss),
-            "max_step": torch.tensor(member.model.max_step),
-        }
-        for member in result.members
-    ]
 
 
 def assert_near(found: list[dict[str, Tensor]], expected: list[dict[str, Tensor]], *, only: str = "") -> None:
@@ -301,153 +259,3 @@ def test_noise_is_each_process_own_and_what_follows_is_alike() -> None:
     torch.manual_seed(7)
     expected = torch.randn(4)
     assert all(torch.equal(one, expected) for one in after)
-
-
-# --- on the command line
-
-
-def csv(path: Path) -> Path:
-    values = datasets.double_well(3, 40, noise=0.2, seed=1).observations.values[..., 0].tolist()
-    rows = [f"m{s},{0.1 * k:.1f},{value:.4f}" for s, series in enumerate(values) for k, value in enumerate(series)]
-    path.write_text("\n".join(["molecule,t,x", *rows]) + "\n")
-    return path
-
-
-def words(path: Path, out: Path) -> list[str]:
-    where = ["--out", str(out), "--time", "t", "--values", "x", "--series", "molecule"]
-    return ["fit", str(path), *where, "--steps", "6", "--seeds", "1", "--draws", "4"]
-
-
-TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={PROCESSES}")
-
-
-def torchrun(*arguments: str) -> subprocess.CompletedProcess[str]:
-    program = [*TORCHRUN, "-m", "pyro_langevin", *arguments]
-    one_thread = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.run(program, capture_output=True, text=True, timeout=600, env=one_thread)
-
-
-@pytest.mark.slow
-def test_torchrun_fits_as_one_process_does_and_reports_once(tmp_path: Path) -> None:
-    torch.set_default_dtype(torch.float32)  # as the processes have it
-    data = csv(tmp_path / "data.csv")
-    ended = torchrun(*words(data, tmp_path / "two"))
-    assert ended.returncode == 0, ended.stderr
-    assert ended.stdout.count("Observations(3 series") == 1 and ended.stdout.count("report.html") == 1
-    assert main([*words(data, tmp_path / "one"), "--quiet"]) == 0
-    one, two = (torch.load(tmp_path / name / "checkpoint.pt")["finished"][0]["model"] for name in ("one", "two"))
-    for name in one:
-        torch.testing.assert_close(one[name], two[name], rtol=1e-4, atol=1e-4)
-    states = [json.loads((tmp_path / name / "summary.json").read_text())["n_states"] for name in ("one", "two")]
-    assert states[0] == states[1]
-
-
-@pytest.mark.slow
-def test_torchrun_ends_with_a_clear_line_when_the_file_is_missing(tmp_path: Path) -> None:
-    ended = torchrun(*words(tmp_path / "nothing.csv", tmp_path / "out"))
-    assert ended.returncode != 0
-    assert "nothing.csv: expected a readable" in ended.stderr
-
-
-# --- seeds apart
-
-
-@pytest.fixture
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-def same(found: pl.FitResult, expected: pl.FitResult) -> bool:
-    pairs = zip(parts(found), parts(expected), strict=True)
-    return all(torch.equal(one[name], other[name]) for one, other in pairs for name in one)
-
-
-@pytest.mark.usefixtures("_one_thread")
-def test_seeds_in_workers_are_those_of_one_process_and_a_checkpoint_has_them(tmp_path: Path) -> None:
-    options: dict[str, Any] = {"steps": 3, "seeds": [4, 1], "exact": False}
-    whole = fit(**options)
-    after = torch.rand(3)
-    apart = fit(**options, workers=2, checkpoint=tmp_path / "fit.pt")
-    assert torch.equal(torch.rand(3), after)  # draws that follow are the same as well
-    assert same(apart, whole) and [member.seed for member in apart.members] == [4, 1]
-    assert [member.phase for member in apart.members] == [member.phase for member in whole.members]
-    assert same(fit(**options, resume=True, checkpoint=tmp_path / "fit.pt"), whole)
-
-
-@pytest.mark.slow
-@pytest.mark.usefixtures("_one_thread")
-def test_ctrl_c_among_workers_keeps_the_finished_seeds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    class Bar:
-        def update(self, steps: int) -> None: ...
-        def set_description(self, text: str, refresh: bool) -> None: ...
-        def set_postfix(self, **figures: Any) -> None: ...
-
-    def second_only(tasks: dict[int, Any], *, keep: Callable[..., None], **_: Any) -> None:
-        keep(1, tasks[1](Bar()))
-        raise KeyboardInterrupt
-
-    options: dict[str, Any] = {"steps": 3, "seeds": [4, 1], "exact": False, "checkpoint": tmp_path / "fit.pt"}
-    whole = fit(**{**options, "checkpoint": None})
-    with monkeypatch.context() as once:
-        once.setattr(fitting, "train_apart", second_only)
-        stopped = fit(**options, workers=2)
-    assert stopped.interrupted and [member.seed for member in stopped.members] == [1]
-    assert stopped.members[0].finished
-    assert same(fit(**options, resume=True), whole)
-
-
-def test_ctrl_c_before_any_seed_is_finished_is_passed_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    def none(*_: Any, **__: Any) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(fitting, "train_apart", none)
-    with pytest.raises(KeyboardInterrupt):
-        fit(seeds=2, workers=2)
-
-
-def test_what_cannot_be_pickled_is_refused_with_the_fix() -> None:
-    class Local(pl.NeuralPotential):
-        pass
-
-    model = pl.LangevinModel(pl.Overdamped(Local(1, 4)), pl.GaussianEmission(1, 1))
-    guide = pl.SteeredGuide(model, pl.RecurrentEncoder(1, 4), hidden=6)
-    with pytest.raises(pl.TrainingError, match=r"cannot be pickled .*Local.* at the top level .* workers=1"):
-        pl.fit(model, guide, record(), seeds=2, workers=2, progress=False)
-
-
-def test_no_worker_is_refused() -> None:
-    with pytest.raises(pl.TrainingError, match="expected at least one worker"):
-        fit(workers=0)
-
-
-def task_that_dies(bar: Any) -> dict[str, Any]:
-    os._exit(9)
-
-
-def task_that_fails(bar: Any) -> dict[str, Any]:
-    raise pl.TrainingError("fit: the loss was not finite")
-
-
-@pytest.mark.parametrize(
-    ("task", "said"),
-    [
-        (task_that_dies, r"trained seed 3 ended without a result \(exit code 9\)"),
-        pytest.param(task_that_fails, "was not finite", marks=pytest.mark.slow),
-    ],
-)
-def test_a_worker_that_fails_is_heard(task: Callable[[Any], Any], said: str) -> None:
-    with pytest.raises(pl.TrainingError, match=said):
-        train_apart({3: task}, workers=2, bar=None, keep=lambda *_: None)
-
-
-def test_fits_made_apart_are_joined() -> None:
-    results = [fit(steps=3, seeds=[seed], exact=False) for seed in (5, 2)]
-    joined = pl.FitResult.joined(results)
-    assert [member.seed for member in joined.members] == [5, 2] and not joined.interrupted
-    with pytest.raises(ValueError, match=r"different seeds, got seeds \[5, 2, 5\]"):
-        pl.FitResult.joined([joined, results[0]])
-    with pytest.raises(ValueError, match="got seeds"):
-        pl.FitResult.joined([])

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 import pytest
 import torch
@@ -19,16 +17,8 @@ from pyro_langevin.potentials.analytic import DoubleWell
 pytestmark = MARKS
 
 
-@pytest.fixture
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.mark.slow
-@pytest.mark.usefixtures("_one_thread")
+@pytest.mark.usefixtures("one_thread")
 @pytest.mark.parametrize("gap", [0.1, 0.5])
 def test_the_double_well_is_recovered(gap: float) -> None:
     """256 series of 201 observations, noise .3: MFPT within 15 %, barriers within .3 kT."""

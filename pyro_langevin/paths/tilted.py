@@ -96,18 +96,20 @@ class TiltedPath(LangevinPath):
         tracing, learning = torch.jit.is_tracing(), torch.is_grad_enabled()
         plain = tracing or (learning and start.shape[-1] > MOST_JACOBIANS)
         with torch.set_grad_enabled(plain):
-            states, tilts = [start if plain else start.detach()], []
+            states, divergences = [start if plain else start.detach()], []
             for k, (step, own) in enumerate(zip(steps, tilting.each(), strict=True)):
                 transition = self.dynamics.transition(states[-1], step)
-                tilts.append(own.tilt(states[-1], transition, step))
-                state = transition.apply(tilts[-1].apply(noise[k]))
+                tilt = own.tilt(states[-1], transition, step)
+                if plain:
+                    divergences.append(tilt.kl())
+                state = transition.apply(tilt.apply(noise[k]))
                 states.append(state if mask is None else torch.where(mask[k].unsqueeze(-1), state, states[-1]))
             path = torch.stack(states)
         if tracing or not learning:
             self._along = None
             return path.movedim(0, -2)
         if plain:
-            divergence = torch.stack([tilt.kl() for tilt in tilts])
+            divergence = torch.stack(divergences)
         else:
             path, divergence = self._with_gradient(path, start, tilting, noise)
         value = path.movedim(0, -2)
