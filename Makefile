@@ -1,10 +1,11 @@
 # Everything runs from a fresh clone: the first target that needs it makes .venv and installs into it.
-# PYTHON=/path/to/python chooses the interpreter, OUT=folder where `make demo` writes.
+# PYTHON=/path/to/python chooses the interpreter, OUT=folder where `make demo` writes, JOBS how many processes test.
 # `make test-arviz` runs in a second environment, with ArviZ 1.x; its PYTHON must be 3.12 or later.
 
 VENV := .venv
 BIN := $(VENV)/bin
 OUT ?= demo
+JOBS ?= 2
 ARVIZ1 := .venv-arviz1
 ARVIZ1_VENV_FLAGS ?=
 # Files that the tests of one environment write and those of the other read.
@@ -18,17 +19,18 @@ FIND_PYTHON = for p in python3 python3.11 python3.12 python3.13; do \
 	"$$p" -c 'import ensurepip, sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' >/dev/null 2>&1 \
 	&& command -v "$$p" && break; done
 
-.PHONY: demo test test-all test-arviz test-arviz1 test-arviz-files lint types imports docs
+.PHONY: demo test test-all test-arviz test-arviz1 test-arviz-files lint types imports docs tutorials
 .DEFAULT_GOAL := test
 
 demo: $(VENV)/.installed-core
 	$(BIN)/pyro-langevin demo --out $(OUT)
 
+# JOBS processes share the test files between them.
 test: $(VENV)/.installed-test
-	$(BIN)/python -m pytest -m "not slow and not gpu and not tutorials"
+	$(BIN)/python -m pytest -m "not slow and not gpu" -n $(JOBS) --dist loadfile
 
 test-all: $(VENV)/.installed-test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile
 
 # Both generations of ArviZ: what the first environment writes the second reads, and the other way round.
 test-arviz:
@@ -55,6 +57,12 @@ types: $(VENV)/.installed-test
 
 imports: $(VENV)/.installed-test
 	$(BIN)/lint-imports
+
+# Runs the tutorials at full size, where their text is newer than their notebook, and keeps what they print and draw.
+tutorials: $(patsubst tutorials/%.py,docs/tutorials/%.ipynb,$(wildcard tutorials/*.py))
+
+docs/tutorials/%.ipynb: tutorials/%.py | $(VENV)/.installed-docs
+	$(BIN)/python docs/tutorials/render.py $<
 
 docs: $(VENV)/.installed-docs
 	$(BIN)/sphinx-build -W --keep-going -b html docs docs/_build/html

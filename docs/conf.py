@@ -6,7 +6,7 @@ copyright = f"2026, {author}"
 release = version = installed_version("pyro-langevin")
 
 extensions = [
-    "myst_parser",
+    "myst_nb",
     "sphinx.ext.autodoc",
     "sphinx.ext.mathjax",
     "sphinx.ext.napoleon",
@@ -15,6 +15,8 @@ extensions = [
 myst_enable_extensions = ["amsmath", "colon_fence", "deflist", "dollarmath"]
 myst_heading_anchors = 3
 exclude_patterns = ["_build"]
+
+nb_execution_mode = "off"  # `make tutorials` runs them, at full size, and keeps what they print and draw
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "none"  # the docstrings name types and shapes where they matter

@@ -1,7 +1,8 @@
-"""Every tutorial runs from its first cell to its last, at a small size."""
+"""Every tutorial runs from its first cell to its last, at a small size, and its notebook shows the same program."""
 
 from __future__ import annotations
 
+import json
 import runpy
 from pathlib import Path
 
@@ -10,7 +11,8 @@ import pyro
 import pytest
 import torch
 
-TUTORIALS = sorted((Path(__file__).parent.parent / "tutorials").glob("*.py"))
+ROOT = Path(__file__).parent.parent
+TUTORIALS = sorted((ROOT / "tutorials").glob("*.py"))
 
 
 def run(tutorial: Path) -> dict[str, object]:
@@ -35,6 +37,17 @@ def test_tutorial_runs(tutorial: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYRO_LANGEVIN_SMOKE", "1")
     assert tutorial.read_text(encoding="utf-8").startswith("# %% [markdown]\n# # ")
     run(tutorial)
+
+
+@pytest.mark.parametrize("tutorial", TUTORIALS, ids=lambda path: path.stem)
+def test_the_rendered_notebook_is_of_this_text(tutorial: Path) -> None:
+    notebook = json.loads((ROOT / "docs" / "tutorials" / f"{tutorial.stem}.ipynb").read_text(encoding="utf-8"))
+    cells = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    blocks = tutorial.read_text(encoding="utf-8").split("# %%")
+    code = [block.strip() for block in blocks if block.strip() and not block.startswith(" [markdown]")]
+    assert ["".join(cell["source"]) for cell in cells] == code, "render it again: make tutorials"
+    assert all(cell["execution_count"] == number for number, cell in enumerate(cells, start=1))
+    assert not any(output["output_type"] == "error" for cell in cells for output in cell["outputs"])
 
 
 @pytest.mark.slow

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from pyro_langevin.datasets.files import data_file
 from pyro_langevin.observations import Observations
 
 #: True rates (state 1 to 2, 2 to 1; per second) and occupancies of :func:`kinsoft` (Götz et al. 2022).
@@ -50,10 +49,10 @@ def ice_core(*, youngest: float = 20_000.0, oldest: float = 60_000.0) -> IceCore
     Raises:
         FileNotFoundError: If the folder or a file is not there.
     """
-    table = pd.read_csv(_path("NGRIP_10yr.csv"), comment="#").sort_values("Age_BP", ascending=False)
+    table = pd.read_csv(data_file("NGRIP_10yr.csv"), comment="#").sort_values("Age_BP", ascending=False)
     table = table[table["Age_BP"].between(youngest, oldest)]
     time = -table["Age_BP"].to_numpy()
-    expert = pd.read_csv(_path("stadial_interstadial_intervals.csv"))
+    expert = pd.read_csv(data_file("stadial_interstadial_intervals.csv"))
     state, *bounds = (expert[name].to_numpy() for name in expert.columns[:3])
     intervals = 50.0 - np.stack(bounds, axis=-1)
     overlaps = (intervals[:, 1] > time[0]) & (intervals[:, 0] < time[-1])
@@ -75,7 +74,7 @@ def kinsoft() -> Observations:
     Raises:
         FileNotFoundError: If the folder or a file is not there.
     """
-    folder = _path("kinsoft_sim_level1")
+    folder = data_file("kinsoft_sim_level1")
     files = sorted(folder.glob("trace_*.txt"), key=lambda file: int(file.stem.removeprefix("trace_")))
     if not files:
         raise FileNotFoundError(
@@ -89,18 +88,3 @@ def kinsoft() -> Observations:
         channels=["FRET E"],
         time_unit="s",
     )
-
-
-def _path(name: str) -> Path:
-    folder = os.environ.get("PYRO_LANGEVIN_DATA")
-    if not folder:
-        raise FileNotFoundError(
-            f"recorded data: expected the environment variable PYRO_LANGEVIN_DATA to name the folder that "
-            f"holds {name}, got nothing; set it"
-        )
-    path = Path(folder) / name
-    if not path.exists():
-        raise FileNotFoundError(
-            f"recorded data: expected {name} in {folder} (PYRO_LANGEVIN_DATA), got no such file; put it there"
-        )
-    return path

@@ -1,0 +1,51 @@
+"""Tutorials as notebooks with their results: ``python docs/tutorials/render.py tutorials/quickstart.py ...``.
+
+Each is run whole, at full size, in a fresh process whose folder is a temporary one. What it prints and draws goes, with
+its text, into ``docs/tutorials/<name>.ipynb``, which the documentation shows as it is.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import tempfile
+import time
+from pathlib import Path
+
+import jupytext
+import nbformat
+from nbclient import NotebookClient
+
+HERE = Path(__file__).parent
+
+
+def render(tutorial: Path) -> float:
+    """Write the notebook of a tutorial; return the seconds that it ran."""
+    notebook = jupytext.read(tutorial, fmt="py:percent")
+    notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    start = time.perf_counter()
+    with tempfile.TemporaryDirectory() as folder:
+        client = NotebookClient(
+            notebook, timeout=None, kernel_name="python3", record_timing=False, resources={"metadata": {"path": folder}}
+        )
+        client.execute()
+    seconds = time.perf_counter() - start
+    for number, cell in enumerate(notebook.cells):
+        cell["id"] = f"cell-{number}"  # the same at every rendering, so that only changes show
+    notebook.metadata.pop("jupytext", None)
+    notebook.metadata.get("language_info", {}).pop("version", None)
+    nbformat.write(notebook, HERE / f"{tutorial.stem}.ipynb")
+    return seconds
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("tutorials", nargs="+", type=Path)
+    if os.environ.pop("PYRO_LANGEVIN_SMOKE", None):
+        print("PYRO_LANGEVIN_SMOKE is set: ignored, tutorials are rendered at full size")
+    for tutorial in parser.parse_args().tutorials:
+        print(f"{tutorial.stem}: {render(tutorial):.0f} s", flush=True)
+
+
+if __name__ == "__main__":
+    main()
