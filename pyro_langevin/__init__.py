@@ -50,6 +50,7 @@ from pyro_langevin.inference_data import (
     load_draws,
     posterior,
     save_draws,
+    write_paths,
 )
 from pyro_langevin.initial import MixtureInitial
 from pyro_langevin.landscape import find_landscape, minimum_energy_path, stationary_occupancy
@@ -209,5 +210,6 @@ __all__ = [
     "summary_record",
     "to_torchsde",
     "transition_matrix",
+    "write_paths",
     "write_report",
 ]
