@@ -160,3 +160,16 @@ def test_the_diffusion_is_calibrated_once_and_then_kept(monkeypatch: pytest.Monk
     first = names.index("posterior")
     assert set(seen[first:]) == {own[0].dynamics.diffusion.item()}
     assert 1.5 < seen[first] / seen[first - 1] < 2.5
+
+
+@pytest.mark.parametrize("kept_on_disk", [False, True])
+def test_a_break_of_the_record_is_told(kept_on_disk: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    values, times = np.sin(np.arange(40.0)), np.arange(40.0)
+    times[20:] += 2000.0
+    data = pl.LongRecord(values, times) if kept_on_disk else pl.Observations(values, times)
+    fix = "give the record as a list" if kept_on_disk else r"cut the series there, observations.cut_at_gaps\(1e\+03\)"
+    monkeypatch.setattr(loop.Trainer, "run", lambda *_: None)
+    model = pl.LangevinModel(pl.Overdamped(pl.NeuralPotential(1, 4)), pl.GaussianEmission(1, 1))
+    guide = pl.SteeredGuide(model, pl.RecurrentEncoder(1, 4), hidden=6)
+    with pytest.warns(UserWarning, match=rf"a gap of 2001 is 2001 times the typical one; .*{fix}"):
+        pl.fit(model, guide, data, steps=6, device="cpu", progress=False)

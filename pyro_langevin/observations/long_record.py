@@ -167,6 +167,11 @@ class LongRecord:
         return self._reader.source.obs_dim
 
     @property
+    def longest_gap(self) -> float:
+        """Longest time between neighbouring rows of a series, in the data's time unit."""
+        return self._extreme_gaps[1]
+
+    @property
     def has_equal_gaps(self) -> bool:
         """Whether all gaps between neighbouring rows are the typical one, within 1 %."""
         return all(abs(gap / self.typical_gap - 1.0) < SAME_GAP for gap in self._extreme_gaps)
