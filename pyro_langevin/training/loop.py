@@ -37,6 +37,7 @@ from pyro_langevin.training.phases import (
 
 _CLIP = 0.5  # times the median of recent gradient norms: most steps have the same length, outliers no say
 _RECENT = 50  # steps that "recent" means
+_LARGEST = 1e15  # of a gradient: far beyond, its squared norm overflows, and clipping by infinity over infinity gives NaN
 _WARM_UP = 20
 _SNAPSHOT_EVERY = 25
 _MOST_RESTARTS = 8
@@ -363,7 +364,7 @@ class Trainer:
             name
             for module in (self.model, self.guide)
             for name, parameter in module.named_parameters()
-            if parameter.grad is not None and not bool(torch.isfinite(parameter.grad).all())
+            if parameter.grad is not None and not bool((parameter.grad.abs() < _LARGEST).all())
         ]
         if bool(torch.isfinite(loss)) and not bad:
             return None
