@@ -179,8 +179,8 @@ def over_seeds(fits: list[torch.Tensor]) -> tuple[float, float]:
 # **A posterior of the weights.** *Full*: a Gaussian around the highest point, its precision the curvature there
 # (Laplace). *Factorised*: one independent Gaussian a weight, as variational posteriors of Bayesian networks mostly
 # are; the one nearest to the full Gaussian has the inverse diagonal of its precision for variances (Bishop 2006,
-# §10.1.2). Draws of $\theta$ are pushed through to the occupancy. (Where the evidence is not to be had, `PyroSample` weights
-# and `pl.JointGuide` lead to the same kind of posterior by way of a bound.)
+# §10.1.2). Draws of $\theta$ are pushed through to the occupancy. (Where the evidence is not to be had, `PyroSample`
+# weights and `pl.JointGuide` lead to the same kind of posterior by way of a bound.)
 
 # %%
 def precision_at(theta: torch.Tensor, observations: pl.Observations, step: float = 0.01) -> torch.Tensor:
