@@ -13,9 +13,9 @@
 #   Euler–Maruyama with **one step per observation**; potential and network are trained together on the ELBO;
 # * *helped*: as published, but the control starts from the messages of a steered guide, which knows from the first
 #   iteration where the data are;
-# * *default*: what `pl.fit` does in a plane. The potential is fitted on the exact evidence of the continuous process, so
-#   that no step enters; the guide, trained afterwards, takes local linearization and as many inner steps as the wells
-#   need.
+# * *default*: what `pl.fit` does in a plane. The potential is fitted on the exact evidence of the continuous process,
+#   so that no step enters; the guide, trained afterwards, takes local linearization and as many inner steps as the
+#   wells need.
 
 # %%
 import copy
