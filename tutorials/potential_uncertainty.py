@@ -345,27 +345,28 @@ for method, name in enumerate(METHODS):
 # %% [markdown]
 # ## Which to use
 #
-# * **Seeds alone never tell what a record leaves open.** Fits that have converged agree to the last digit, since all saw
-#   the same record: an interval of no width, which holds the truth in no data set. Stochastic fits spread because the
-#   optimiser has not come to rest. That their interval holds the truth about as often as it should is luck: it is twice
-#   as wide as need be, measures the learning rate, and shrinks to nothing with it. Seeds are there to show whether a fit
-#   can be trusted at all.
+# * **Seeds alone never tell what a record leaves open.** Fits that have converged agree to the last digit, since all
+#   saw the same record: an interval of no width, which holds the truth in no data set. Stochastic fits spread because
+#   the optimiser has not come to rest. That their interval holds the truth about as often as it should is luck: it is
+#   twice as wide as need be, measures the learning rate, and shrinks to nothing with it. Seeds are there to show
+#   whether a fit can be trusted at all.
 # * **A posterior of the weights does**, at the cost of a few gradients. The full one is as wide as Hamiltonian Monte
 #   Carlo's. The factorised one is wider by a quarter, not narrower as one often reads of such posteriors: the
 #   occupancy hangs on $w_1+w_3$ (half the difference of $U$ between $1$ and $-1$), which the data tell well, while
 #   $w_1-w_3$ is told badly; independent draws lose that. Of another quantity it may be too sure.
-# * **Stochastic-gradient Langevin dynamics** needs the posterior's shape beforehand. Plain, its chain has not gone round
-#   after as many steps as the preconditioned one, and its interval is much too narrow. Preconditioned, a hundred
-#   steps are worth a dozen independent draws. Minibatches saved nothing here: the record is small, and the evidence costs
-#   a matrix exponential whatever the number of series. With a million rows they would.
+# * **Stochastic-gradient Langevin dynamics** needs the posterior's shape beforehand. Plain, its chain has not gone
+#   round after as many steps as the preconditioned one, and its interval is much too narrow. Preconditioned, a
+#   hundred steps are worth a dozen independent draws. Minibatches saved nothing here: the record is small, and the
+#   evidence costs a matrix exponential whatever the number of series. With a million rows they would.
 #
-# What `pl.occupancy` reports for the long run is none of these: to the spread of the seeds it adds `record_sd`, what a
-# record with these numbers of hops leaves open of a time fraction. That needs no posterior of the weights, works for
-# potentials with hundreds of them, and was counted in the same way, with all defaults: .86 of the Boltzmann
+# What `pl.occupancy` reports for the long run is none of these: to the spread of the seeds it adds `record_sd`, what
+# a record with these numbers of hops leaves open of a time fraction. That needs no posterior of the weights, works
+# for potentials with hundreds of them, and was counted in the same way, with all defaults: .86 of the Boltzmann
 # occupancies' and .88 of the paths' 90 % intervals held the truth ([calibration](../calibration.md)).
 #
 # ## What this cannot tell
 #
-# The truth lay within the family of potentials, noise and scale were known, and the recordings began in equilibrium. A
-# network that is too stiff or too free is off by more than any of these intervals. Twenty-four data sets tell a coverage
-# to $\pm.06$ to $.08$: that plain chains and converged seeds fail is certain, that .83 differs from .89 is not.
+# The truth lay within the family of potentials, noise and scale were known, and the recordings began in equilibrium.
+# A network that is too stiff or too free is off by more than any of these intervals. Twenty-four data sets tell a
+# coverage to $\pm.06$ to $.08$: that plain chains and converged seeds fail is certain, that .83 differs from .89 is
+# not.
