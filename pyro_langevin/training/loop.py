@@ -37,7 +37,7 @@ from pyro_langevin.training.phases import (
 
 _CLIP = 0.5  # times the median of recent gradient norms: most steps have the same length, outliers no say
 _RECENT = 50  # steps that "recent" means
-_LARGEST = 1e15  # of a gradient: far beyond, its norm overflows, and clipping by infinity over infinity gives NaN
+_LARGEST = 1e15  # of a gradient: far beyond, its norm overflows, and clipping divides infinity by infinity
 _WARM_UP = 20
 _SNAPSHOT_EVERY = 25
 _MOST_RESTARTS = 8
