@@ -340,8 +340,8 @@ for kind in WEIGHTS:
 # * **Why.** Jumps leave no frames on the way between states. A hop of the prior must take place within a frame, for
 #   which the diffusion over the squared distance of the states must reach one per crossing time; wells are then
 #   stiff, and one Euler step a frame is stable only below diffusion × curvature × step of about 2. The bound pays for
-#   each hop of the posterior that such a prior cannot make, and prefers a prior that makes none. A finer step alone does not mend the potential, it only shows what was
-#   learned.
+#   each hop of the posterior that such a prior cannot make, and prefers a prior that makes none. A finer step alone
+#   does not mend the potential, it only shows what was learned.
 # * **The default road** is right in continuous time to 3 % (unequal weights: 11 %, on visits of which these data hold
 #   few) and at the step that it was fitted with to 14 %. At half and at a quarter of the step its dwells look longer
 #   by a tenth and a fifth, more with unequal weights: that is the measurement, whose walkers set out from the minima
