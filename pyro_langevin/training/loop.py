@@ -30,6 +30,7 @@ from pyro_langevin.training.progress import Progress
 
 _CLIP = 0.5  # times the median of recent gradient norms: most steps have the same length, outliers no say
 _RECENT = 50  # steps that "recent" means
+_LARGEST = 1e15  # of a gradient: far beyond, its norm overflows, and clipping divides infinity by infinity
 _SNAPSHOT_EVERY = 25
 _MOST_RESTARTS = 8
 _INNER_STEPS = 8  # steps per observation where nothing is known of the wells yet
@@ -273,7 +274,7 @@ class Trainer:
             name
             for module in (self.model, self.guide)
             for name, parameter in module.named_parameters()
-            if parameter.grad is not None and not bool(torch.isfinite(parameter.grad).all())
+            if parameter.grad is not None and not bool((parameter.grad.abs() < _LARGEST).all())
         ]
         if bool(torch.isfinite(loss)) and not bad:
             return None
