@@ -33,7 +33,7 @@ from pyro_langevin import datasets, landscape
 SMOKE = bool(os.environ.get("PYRO_LANGEVIN_SMOKE"))  # a few seconds, to see that it runs
 N_SERIES = 8 if SMOKE else 96  # the paper has ten times as many
 STEPS, BOUND_STEPS = (4, 3) if SMOKE else (150, 120)
-SIMULATED = 70_000 if SMOKE else 300_000  # transitions of a chain that are followed at each step
+SIMULATED = 70_000 if SMOKE else 2_000_000  # transitions of a chain that are followed at each step
 SEEDS = {"equal": 1 if SMOKE else 3, "unequal": 1}
 WEIGHTS = {"equal": None, "unequal": (0.5, 0.4, 0.1)}
 CHANNELS, LATENT = 15, 2
@@ -292,7 +292,8 @@ for ax, kind in zip(panels, WEIGHTS, strict=True):
     ax.set_xticks(range(4), ["own step", "1/2", "1/4", "continuous"])
     ax.set_title(f"{kind} weights", fontsize="medium")
 panels[0].set_ylabel("dwell, learned / true")
-panels[0].legend(frameon=False)
+panels[0].set_ylim(0.5, 5000)
+panels[0].legend(frameon=False, loc="upper left", fontsize="small")
 plt.show()
 
 # %% [markdown]
