@@ -1,0 +1,201 @@
+# %% [markdown]
+# # Noise with a memory
+#
+# **Question.** Fractional Brownian motion remembers: its increments are anticorrelated (Hurst index below ½, rough paths)
+# or persistent (above ½). It is not Markov, so there is no transition density to build a path from. Daems, Opper, Crevecoeur and
+# Birdal (*Variational inference for SDEs driven by fractional noise*, 2024) write it as a sum of
+# Ornstein–Uhlenbeck processes that *one* Brownian motion drives,
+#
+# $$ B(t) \approx \sum_i \omega_i\,(Y_i(t)-Y_i(0)),\qquad dY_i = -\gamma_i Y_i\,dt + dW . $$
+#
+# With all $Y_i$ in the state the process is Markov again. But its many coordinates share one noise, so that a path has no
+# density, and only the noise behind it has. The posterior is therefore sought as a *control on that noise*, whose
+# divergence from the prior is $\tfrac12\int u^2\,dt$.
+#
+# How good is the sum, how good the learned control, and can one tell a Hurst index from noisy data in this way? Three
+# kinds of error can be held apart, because everything here is Gaussian and has an exact answer: that of the sum, that of
+# the time step, and that of the fit.
+
+# %%
+import os
+
+import matplotlib.pyplot as plt
+import pyro
+import pyro.distributions as dist
+import torch
+from torch import Tensor
+
+import pyro_langevin as pl
+
+SMOKE = bool(os.environ.get("PYRO_LANGEVIN_SMOKE"))  # a few seconds, to see that it runs
+torch.set_default_dtype(torch.float64)
+HURST = (0.3, 0.5, 0.7)
+SEEDS = 3
+N_STEPS, ITERATIONS, PARTICLES, DRAWS = (6, 3, 2, 20) if SMOKE else (40, 400, 8, 4000)
+
+# %% [markdown]
+# ## How good is the sum?
+#
+# `FractionalNoise` lays the speeds $\gamma_i$ geometrically between the horizon and the shortest time of interest, and takes the
+# weights $\omega_i$ of the smallest mean squared error over the horizon, in closed form. The first speed is 0, Brownian
+# motion itself: with it a Hurst index of ½ is exact.
+
+# %%
+fine = torch.linspace(0.02, 1.0, 50)
+noises = {hurst: pl.FractionalNoise(hurst, horizon=1.0, resolution=0.01) for hurst in HURST}
+print("Hurst   error of the path (rms, relative)   largest error of the covariance (variance at 1 is 1)")
+for hurst, noise in noises.items():
+    off = (noise.covariance(fine) - noise.exact_covariance(fine)).abs().max()
+    print(f"{hurst:4.1f}    {noise.relative_error():12.1e}   {float(off):34.1e}")
+
+# %% [markdown]
+# The path's error is that against the fractional Brownian motion which the same $W$ drives: for a rough path it is what
+# happens within the resolution, of which the covariance hardly knows.
+#
+# ## A bridge
+#
+# Let the path start at 0 and be seen at time 1, at 0, with a small error $\varepsilon$. Then the variance in between is
+# $K(t,t) - K(t,1)^2/(K(1,1)+\varepsilon^2)$ with the covariance $K$, which is known three times: of fractional Brownian
+# motion, of the sum, and of the chain that the sum becomes with steps of finite length.
+#
+# The control may be linear in the state, since the answer is: a push towards a target in proportion to what is missing,
+# $u = c_k\,(y - m_k\cdot\mathrm{state})$, with the noise damped by $r_k$. All numbers start as if there were no memory, and
+# are learned by stochastic variational inference; so is the law of the memory that the path starts with.
+
+# %%
+SEEN = 0.05  # error of the observation at the end
+AT_ZERO = 1e-3  # width of the law of the first position, which is known
+
+
+def law(z: Tensor, position: Tensor, context: Tensor) -> pl.Control:
+    """Towards the target in ``context``; ``position`` holds the weights of the state, the gain and the damping."""
+    aim, log_gain, log_factor = position[..., :-2], position[..., -2:-1], position[..., -1:]
+    state = torch.cat([z[..., :1], z[..., 2:]], -1)  # position and memory; the noise of the last step is over
+    missing = context - (aim * state).sum(-1, keepdim=True)
+    return pl.Control(log_gain.exp() * missing, log_factor.exp())
+
+
+def controlled(
+    diffusion: pl.FractionalDiffusion, start: dist.MultivariateNormal, times: Tensor, gains: Tensor, target: Tensor
+) -> pl.ControlledPath:
+    """The prior under that law; the weights of the memory are given in units of each process's size."""
+    unit = torch.cat([torch.ones(1), (2.0 * diffusion.noise.speeds[1:]).sqrt(), torch.ones(2)])
+    return pl.ControlledPath(
+        diffusion, start, times, pl.Controls(law, gains * unit, target, port=diffusion.control_port)
+    )
+
+
+def first_gains(batch: tuple[int, ...], diffusion: pl.FractionalDiffusion, gain: Tensor, factor: float) -> Tensor:
+    """Gains of a process without memory, disturbed a little so that every seed starts elsewhere."""
+    gains = torch.zeros(len(gain), *batch, diffusion.noise.processes + 3)
+    gains[..., 0] = 1.0
+    gains[..., -2] = gain.log().reshape(-1, *(1,) * len(batch))
+    gains[..., -1] = factor
+    return gains + 0.05 * torch.randn_like(gains)
+
+
+def chain_covariance(diffusion: pl.FractionalDiffusion, times: Tensor) -> Tensor:
+    """Of the chain's positions after the first, exact: what each standard normal number does to them, squared."""
+    memory, steps = diffusion.noise.processes, len(times) - 1
+    one = torch.eye(memory + steps)
+    start = torch.cat([torch.zeros(memory + steps, 2), one[:, :memory] @ diffusion.noise.stationary_factor().mT], -1)
+    noise = torch.nn.functional.pad(one[:, memory:, None], (0, diffusion.dim - 1))
+    path = pl.LangevinPath(diffusion, diffusion.first(torch.zeros(1), torch.ones(1)), times)
+    batch = path.batch_shape[:-1]
+    z = path.driven(start.expand(*batch, *start.shape), noise.expand(*batch, *noise.shape))
+    return z[..., 1:, 0].mT @ z[..., 1:, 0]
+
+
+def bridge_variance(covariance: Tensor) -> Tensor:
+    """Variance at every time given that the last position was seen."""
+    last = covariance[:, -1]
+    return covariance.diagonal() - last.square() / (last[-1] + SEEN**2)
+
+
+# %%
+def learn(model: object, guide: object, *data: Tensor) -> list[float]:
+    """Losses of a training whose rate falls to a tenth."""
+    pyro.clear_param_store()
+    optimiser = pyro.optim.Adam({"lr": 0.03, "betas": (0.9, 0.99)})
+    schedule = 0.05 ** (1 / ITERATIONS)
+    optimiser = pyro.optim.ClippedAdam({"lr": 0.03, "lrd": schedule, "clip_norm": 1e6})
+    elbo = pl.PathELBO(num_particles=PARTICLES, vectorize_particles=True)
+    svi = pyro.infer.SVI(model, guide, optimiser, elbo)
+    return [svi.step(*data) for _ in range(ITERATIONS)]
+
+
+def no_drift(x: Tensor) -> Tensor:
+    return torch.zeros_like(x)
+
+
+def learned_bridge(noise: pl.FractionalNoise) -> tuple[Tensor, Tensor]:
+    """Variance along the bridge ``(seed, time)``, and the gap to the chain's evidence ``(seed,)``."""
+    times = torch.linspace(0.0, 1.0, N_STEPS + 1)
+    diffusion = pl.FractionalDiffusion(no_drift, noise, scale=1.0)
+    first = diffusion.first(torch.zeros(1), torch.full((1,), AT_ZERO))
+
+    def model() -> None:
+        with pyro.plate("seeds", SEEDS):  # independent fits, side by side
+            z = pyro.sample("z", pl.LangevinPath(diffusion, first, times))
+            pyro.sample("y", dist.Normal(z[..., -1, 0], SEEN), obs=torch.zeros(SEEDS))
+
+    def posterior() -> pl.ControlledPath:
+        left = 1.0 - times[:-1] + SEEN**2
+        gains = pyro.param("gains", lambda: first_gains((SEEDS,), diffusion, 1.0 / left, 0.0))
+        spread = pyro.param(
+            "spread",
+            lambda: torch.eye(diffusion.dim).repeat(SEEDS, 1, 1),
+            constraint=dist.constraints.lower_cholesky,
+        )
+        start = dist.MultivariateNormal(first.loc, scale_tril=first.scale_tril @ spread)
+        return controlled(diffusion, start, times, gains, torch.zeros(N_STEPS, 1, 1))
+
+    def guide() -> None:
+        with pyro.plate("seeds", SEEDS):
+            pyro.sample("z", posterior())
+
+    learn(model, guide)
+    with torch.no_grad():
+        path = posterior()
+        z = path.sample(torch.Size([DRAWS]))
+        seen = dist.Normal(z[..., -1, 0], SEEN).log_prob(torch.zeros(()))
+        bound = (seen + pl.LangevinPath(diffusion, first, times).log_prob(z) - path.log_prob(z)).mean(0)
+        total = (chain_covariance(diffusion, times)[-1, -1] + SEEN**2 + AT_ZERO**2).sqrt()
+        return z[..., 0].var(0), dist.Normal(0.0, total).log_prob(torch.zeros(())) - bound
+
+
+bridges = {}
+for hurst, noise in noises.items():
+    pyro.set_rng_seed(0)
+    bridges[hurst] = learned_bridge(noise)
+
+# %%
+grid = torch.linspace(0.0, 1.0, N_STEPS + 1)[1:]
+exact = {hurst: bridge_variance(noise.exact_covariance(grid)) for hurst, noise in noises.items()}
+summed = {hurst: bridge_variance(noise.covariance(grid)) for hurst, noise in noises.items()}
+stepped = {
+    hurst: bridge_variance(chain_covariance(pl.FractionalDiffusion(no_drift, noise, scale=1.0), grid_of).detach())
+    for hurst, noise in noises.items()
+    for grid_of in [torch.linspace(0.0, 1.0, N_STEPS + 1)]
+}
+figure, axes = plt.subplots(figsize=(5.5, 3.4))
+for number, hurst in enumerate(HURST):
+    axes.plot(grid, exact[hurst], color=f"C{number}", lw=1.2, label=f"Hurst {hurst}")
+    axes.plot(grid, stepped[hurst], "--", color=f"C{number}", lw=1)
+    for variance in bridges[hurst][0]:
+        axes.plot(grid[::3], variance[1::3], "o", ms=3, mfc="none", color=f"C{number}")
+axes.set(xlabel="t", ylabel="variance of the bridge", title="Exact (lines), chain (dashed), learned (dots, 3 seeds)")
+axes.legend(fontsize=8)
+figure.tight_layout()
+
+# %%
+print(f"variance of the bridge, {N_STEPS} steps; learned: {DRAWS} draws, +-{(2 / DRAWS) ** 0.5:.1%}")
+print("Hurst    t   exact     sum   chain   learned, three seeds")
+for hurst in HURST:
+    for k in (N_STEPS // 8, N_STEPS // 2, (7 * N_STEPS) // 8):
+        learned = " ".join(f"{float(v[k]):7.4f}" for v in bridges[hurst][0])
+        values = (float(table[hurst][k - 1]) for table in (exact, summed, stepped))
+        print(f"{hurst:4.1f}  {float(grid[k - 1]):4.2f} " + " ".join(f"{v:7.4f}" for v in values) + f"  {learned}")
+print("\ngap of the bound to the chain's evidence, nats")
+for hurst in HURST:
+    print(f"{hurst:4.1f}   " + " ".join(f"{float(value):7.3f}" for value in bridges[hurst][1]))
