@@ -133,7 +133,7 @@ class FractionalDynamics:
         relaxed = torch.expm1(-speed * lapse)  # (*batch, processes, 1)
         forgotten = relaxed * memory
         slope = self.drift(position)
-        if slope.shape != position.shape:
+        if slope.shape[-1] != size or slope.dim() < position.dim():  # its parameters may have batch dimensions
             raise ValueError(
                 f"FractionalDiffusion: expected a drift of the position's shape {tuple(position.shape)}, got "
                 f"{tuple(slope.shape)}; build the network from {size} to {size} values, without reshaping the batch"
