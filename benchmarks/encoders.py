@@ -26,6 +26,7 @@ ENCODERS: dict[str, Callable[[int], pl.Encoder]] = {
     "recurrent, 64": lambda channels: pl.RecurrentEncoder(channels),
     "recurrent, 32": lambda channels: pl.RecurrentEncoder(channels, 32),
     "convolutional, 64": lambda channels: pl.ConvolutionalEncoder(channels),
+    "the same, bfloat16": lambda channels: pl.ConvolutionalEncoder(channels, autocast=torch.bfloat16),
 }
 
 

@@ -52,6 +52,7 @@ from pyro_langevin.inference_data import (
     load_draws,
     posterior,
     save_draws,
+    write_paths,
 )
 from pyro_langevin.initial import MixtureInitial
 from pyro_langevin.landscape import find_landscape, minimum_energy_path, stationary_occupancy
@@ -66,6 +67,7 @@ from pyro_langevin.paths import (
     Controls,
     DenseGaussMarkovPath,
     GaussMarkovPath,
+    IndependentMessages,
     LangevinPath,
     Messages,
     SteeredPath,
@@ -130,6 +132,7 @@ __all__ = [
     "GaussMarkovPath",
     "GaussianEmission",
     "GeometricNoise",
+    "IndependentMessages",
     "ItoDiffusion",
     "JointEmission",
     "JointGuide",
@@ -213,5 +216,6 @@ __all__ = [
     "summary_record",
     "to_torchsde",
     "transition_matrix",
+    "write_paths",
     "write_report",
 ]

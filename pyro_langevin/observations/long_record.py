@@ -195,6 +195,16 @@ class LongRecord:
         """Windows of ``length`` rows, one after the other, read when they are selected."""
         return RecordWindows(self._reader, length, gaps=self.has_empty_rows)
 
+    def stretches(self, series: Tensor, first: Tensor, length: int) -> Observations:
+        """Stretches of ``length`` rows that start at rows ``first`` of ``series``, padded where a series ends.
+
+        Args:
+            series: ``(n,)``.
+            first: ``(n,)``, at least two rows before the end of the series.
+            length: Rows of a stretch.
+        """
+        return self._reader.read(series, first, length)
+
     def sample(self, rows: int, *, length: int = 1000, generator: torch.Generator | None = None) -> Observations:
         """Random stretches of ``length`` rows, about ``rows`` in all; the whole record where it has no more.
 

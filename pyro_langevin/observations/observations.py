@@ -186,24 +186,34 @@ class Observations:
         counts = window_counts(self.lengths, length, step)
         numbers = torch.arange(int(counts.sum()), device=counts.device)
         source, first = place_windows(counts, numbers, step)
-        rows = first[:, None] + torch.arange(length, device=first.device)
-        lengths = (self.lengths[source] - first).clamp(max=length)
-        beyond = torch.arange(length, device=first.device) >= lengths[:, None]
-        inside = rows.clamp(max=self.n_times - 1)
-        times = self.times[source[:, None], inside]
-        mask = self.mask[source[:, None], inside] & ~beyond[..., None]
-        values = self.values[source[:, None], inside] * mask
-        kept = mask.flatten(1).any(dim=1)
+        found = self.stretches(source, first, length)
+        kept = found.mask.flatten(1).any(dim=1)
         if not kept.any():
             raise ObservationError(
                 "windows: expected some observed values, got windows without any; check the mask"
             )
-        places = zip(source.tolist(), first.tolist(), lengths.tolist(), strict=True)
-        names = [f"{self.series_names[i]}[{a}:{a + n}]" for i, a, n in places]
-        origin = torch.stack([self.origin[source, 0], self.origin[source, 1] + first], dim=-1)
-        parts = (values, continued(times, lengths), mask, lengths, origin)
-        found = self.of_parts(*parts, names, self.channels, self.time_unit)
         return found if bool(kept.all()) else found.select(kept)
+
+    def stretches(self, series: Tensor, first: Tensor, length: int) -> Observations:
+        """Stretches of ``length`` rows that start at rows ``first`` of ``series``, padded where a series ends.
+
+        Args:
+            series: ``(n,)``.
+            first: ``(n,)``, at least two rows before the end of the series.
+            length: Rows of a stretch.
+        """
+        series, first = series.to(self.lengths.device), first.to(self.lengths.device)
+        rows = first[:, None] + torch.arange(length, device=first.device)
+        lengths = (self.lengths[series] - first).clamp(max=length)
+        beyond = torch.arange(length, device=first.device) >= lengths[:, None]
+        place = series[:, None], rows.clamp(max=self.n_times - 1)
+        mask = self.mask[place] & ~beyond[..., None]
+        places = zip(series.tolist(), first.tolist(), lengths.tolist(), strict=True)
+        names = [f"{self.series_names[i]}[{a}:{a + n}]" for i, a, n in places]
+        origin = torch.stack([self.origin[series, 0], self.origin[series, 1] + first], dim=-1)
+        times = continued(self.times[place], lengths)
+        parts = (self.values[place] * mask, times, mask, lengths, origin)
+        return self.of_parts(*parts, names, self.channels, self.time_unit)
 
     def thinned(self, stride: int) -> Observations:
         """Every ``stride``-th row, from each of the ``stride`` first rows on: all data, at a longer lag.
