@@ -186,7 +186,7 @@ NOISE = pl.FractionalNoise(0.3, horizon=1.0, resolution=0.1)
         (lambda: pl.FractionalDiffusion(at_rest, NOISE, dim=0), ValueError, "dimension of at least 1, got 0"),
         (lambda: pl.FractionalDiffusion(at_rest, NOISE, scale=-1.0), ValueError, "scale must be positive, got -1.0"),
         (
-            lambda: pl.FractionalDiffusion(lambda x: x[..., 0], NOISE).read().transition(torch.zeros(3, 10), TIMES[1:2]),
+            lambda: pl.FractionalDiffusion(lambda x: x[..., 0], NOISE).transition(torch.zeros(3, 10), TIMES[1:2]),
             ValueError,
             r"drift of the position's shape \(3, 1\), got \(3,\); build",
         ),
