@@ -102,6 +102,10 @@ class FractionalDiffusion(PyroModule):
         drift = snapshot(self.drift) if isinstance(self.drift, nn.Module) else self.drift
         return FractionalDynamics(drift, self.position_dim, self.noise, per_coordinate(self, "scale"))
 
+    def transition(self, z: Tensor, step: Tensor) -> SharedNoiseTransition:
+        """Transition from ``z`` ``(*batch, dim)`` over ``step`` (broadcastable to ``(*batch, 1)``)."""
+        return self.read().transition(z, torch.as_tensor(step, dtype=z.dtype, device=z.device))
+
 
 @dataclass(frozen=True, eq=False)
 class FractionalDynamics:
