@@ -20,7 +20,7 @@ import pyro_langevin as pl
 from pyro_langevin import datasets
 
 SMOKE = bool(os.environ.get("PYRO_LANGEVIN_SMOKE"))  # a few seconds, to see that it runs
-SERIES, TIMES, SEEDS, STEPS, DRAWS = (8, 30, 2, 6, 5) if SMOKE else (64, 201, 3, 400, 10)
+SERIES, TIMES, SEEDS, STEPS, DRAWS = (6, 20, 2, 3, 4) if SMOKE else (64, 201, 3, 300, 10)
 GAP = 0.1
 
 # %% [markdown]

@@ -18,7 +18,7 @@ import pyro_langevin as pl
 from pyro_langevin import datasets
 
 SMOKE = bool(os.environ.get("PYRO_LANGEVIN_SMOKE"))  # a few seconds, to see that it runs
-SERIES, TIMES, SEEDS, STEPS, DRAWS = (8, 30, 2, 6, 5) if SMOKE else (64, 201, 3, 400, 40)
+SERIES, TIMES, SEEDS, STEPS, DRAWS = (6, 20, 2, 3, 4) if SMOKE else (64, 201, 3, 300, 40)
 
 # %% [markdown]
 # ## The data
@@ -96,7 +96,7 @@ axes = pl.plot_dwell_survival(idata)
 # %%
 exact = datasets.TILTED_DOUBLE_WELL
 place = idata["states"]["location"].mean("chain").values @ data.loadings[:, 0]
-left, right = np.argsort(place)[:2] if len(place) > 1 else (0, 0)
+left, right = np.nanargmin(place), np.nanargmax(place)
 
 states, occupancy, kinetics = idata["states"], idata["occupancy"], idata["kinetics"]
 barrier, mfpt = states["beta_barrier"].values, kinetics["mfpt"].values
