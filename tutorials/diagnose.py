@@ -15,12 +15,13 @@ from dataclasses import dataclass
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+import torch
 
 import pyro_langevin as pl
 from pyro_langevin import datasets
 
 SMOKE = bool(os.environ.get("PYRO_LANGEVIN_SMOKE"))  # a few seconds, to see that it runs
-SERIES, TIMES, SEEDS, STEPS, DRAWS = (6, 20, 2, 3, 4) if SMOKE else (64, 201, 3, 300, 10)
+SERIES, TIMES, SEEDS, STEPS, DRAWS = (6, 20, 2, 3, 4) if SMOKE else (48, 201, 3, 200, 5)
 GAP = 0.1
 
 # %% [markdown]
@@ -98,17 +99,18 @@ for warning in pl.audit(before.idata):
     print("*", warning, "\n")
 
 # %% [markdown]
-# The first sentence names the fault. The fit's process is a chain of steps of 0.1. In continuous time the learned
-# potential has one mean dwell, as the chain that was trained it has another, and the two have nothing to do with one
-# another. `kinetics_table` has them side by side; `chain_over_prior` should be near one:
+# The sentence about the step names the fault. What was fitted is a chain of steps of 0.1; in continuous time the same
+# potential and diffusion do something else altogether. `kinetics_table` has both side by side, beside the inferred
+# paths; `chain_over_prior` should be near one:
 
 # %%
 columns = ["prior", "chain", "paths", "paths_low", "paths_high", "prior_over_paths", "chain_over_prior"]
 pl.kinetics_table(before.idata)[columns].round(3)
 
 # %% [markdown]
-# `prior_over_paths` alone would not have found it. After the bound `fit` sets the diffusion so that the potential hops
-# as often as the inferred paths, which mends rates, and cannot mend a barrier.
+# `prior_over_paths`, potential against paths, would not have told it: after training on the bound `fit` scales the
+# diffusion so that the potential in continuous time hops as often as the paths. That mends rates. It cannot mend a
+# barrier, and it does not make the chain any better.
 #
 # A check that needs no theory: let the fit make *new* records, and lay them beside the data. Here the prior moves by
 # itself.
@@ -130,9 +132,29 @@ stiffness = GAP * exact.diffusion * curvature
 print("h D lambda in the true wells:", stiffness.round(2), "(right below 0.1, unstable above 2)")
 
 # %% [markdown]
-# With this step the *true* potential would throw the particle out of its wells. No fit could have found it: training
-# had to take one on which such long steps do not explode. More iterations, more data or another seed change nothing.
-#
+# With this step the *true* potential would throw the particle out of its wells, so no fit could have found it. What it
+# finds instead can be told beforehand. Between two observations the particle forgets where in its well it was. An Euler
+# chain forgets that in one step if $h D \lambda = 1$, and then scatters with the variance $2 h D$. For that to be the
+# width of the true well, $1 / \lambda_\text{true}$, the learned $\lambda$ must be *twice* the true one: wells too
+# stiff, hence a barrier too high. More iterations, more data or another seed change nothing.
+
+# %%
+def stiffness_left(fitted: Fitted) -> np.ndarray:
+    """Curvature of the left well of every seed, in kT per squared true length."""
+    left, _ = left_and_right(fitted.idata)
+    found = []
+    for chain, member in enumerate(fitted.result.members):
+        at = fitted.idata["states"]["minimum"].values[chain, left]
+        weight = fitted.idata["posterior"]["weight"].values[chain, 0, 0, 0]
+        dynamics = member.model.dynamics
+        hessian = dynamics.potential.hessian(torch.as_tensor(at, dtype=torch.float32)).item()
+        found.append(hessian / float(dynamics.temperature) / weight**2)
+    return np.array(found)
+
+
+print("curvature of the left well:", stiffness_left(before).round(1), "in the fits,", curvature[0].round(1), "in truth")
+
+# %% [markdown]
 # ## Mended
 #
 # A smaller step would do: thirty Euler steps in each gap. A better scheme does with less. `LocalLinearization`, the
@@ -173,14 +195,16 @@ for ax, fitted, title in zip(axes, (before, after), ("one Euler step per observa
 # truth it is the passage time to the other well, but for about one per cent.
 
 # %%
-def figures(idata) -> dict[str, np.ndarray]:
+def figures(fitted: Fitted) -> dict[str, np.ndarray]:
     """Figures of every seed."""
+    idata = fitted.idata
     left, right = left_and_right(idata)
     barrier, kinetics = idata["states"]["beta_barrier"].values, idata["kinetics"]
     weight = idata["posterior"]["weight"].mean("draw").values[:, 0, 0]
     return {
         "barrier, left to right (kT)": barrier[:, left, right],
         "barrier, right to left (kT)": barrier[:, right, left],
+        "curvature of the left well (kT)": stiffness_left(fitted),
         "diffusion": weight**2 * idata["posterior"]["diffusion"].mean("draw").values.reshape(len(weight), -1)[:, 0],
         "passage time, left to right": kinetics["mfpt"].values[:, left, right],
         "passage time, right to left": kinetics["mfpt"].values[:, right, left],
@@ -192,10 +216,10 @@ def figures(idata) -> dict[str, np.ndarray]:
 
 
 truth = [
-    exact.barrier(0, 1), exact.barrier(1, 0), exact.diffusion, exact.mfpt[0, 1], exact.mfpt[1, 0],
+    exact.barrier(0, 1), exact.barrier(1, 0), curvature[0], exact.diffusion, exact.mfpt[0, 1], exact.mfpt[1, 0],
     exact.mfpt[0, 1], exact.mfpt[1, 0], exact.occupancy[0], exact.occupancy[0],
 ]  # fmt: skip
-found = {name: figures(fitted.idata) for name, fitted in {"before": before, "after": after}.items()}
+found = {"before": figures(before), "after": figures(after)}
 rows = {}
 for number, name in enumerate(found["before"]):
     cells = [found[fit][name] for fit in found]

@@ -18,7 +18,7 @@ import pyro_langevin as pl
 from pyro_langevin import datasets
 
 SMOKE = bool(os.environ.get("PYRO_LANGEVIN_SMOKE"))  # a few seconds, to see that it runs
-SERIES, TIMES, SEEDS, STEPS, DRAWS = (6, 20, 2, 3, 4) if SMOKE else (64, 201, 3, 300, 40)
+SERIES, TIMES, SEEDS, STEPS, DRAWS = (6, 20, 2, 3, 4) if SMOKE else (64, 201, 3, 240, 20)
 
 # %% [markdown]
 # ## The data
@@ -36,6 +36,7 @@ axes[0].plot(observations.times[0], observations.values[0, :, :3], linewidth=0.8
 axes[0].set_ylabel("three channels")
 axes[1].plot(observations.times[0], data.latent[0, :, 0], color="black", linewidth=0.8)
 axes[1].set(xlabel="time", ylabel="hidden $x$")
+figure.align_ylabels()
 
 # %% [markdown]
 # ## Model, guide, fit
@@ -153,7 +154,7 @@ print(record)
 _, own = fitted(record, seeds=1, draws=DRAWS)
 pl.write_report(own, "report.html")
 pl.save_draws(own, "posterior.nc")
-print(pl.summary(own).loc[lambda row: row.index.str.startswith(("occupancy[", "dwell[", "mfpt"))].round(2).to_string())
+print(pl.summary(own).drop(columns="estimator").round(2).to_string())
 for warning in pl.audit(own):
     print("*", warning)
 

@@ -23,7 +23,7 @@ from pyro.infer.autoguide import AutoNormal, init_to_median
 import pyro_langevin as pl
 
 SMOKE = bool(os.environ.get("PYRO_LANGEVIN_SMOKE"))  # a few seconds, to see that it runs
-N_SERIES, N_TIMES, STEPS = (2, 8, 3) if SMOKE else (40, 80, 250)  # series of each condition, observations of each
+N_SERIES, N_TIMES, STEPS = (2, 8, 3) if SMOKE else (40, 80, 200)  # series of each condition, observations of each
 SEEDS = (1, 2) if SMOKE else (1, 2, 3)  # of the simulated experiments
 TRUE_HEIGHTS = torch.tensor([1.5, 4.0])  # kT
 NOISE, INTERVAL, INNER_STEP = 0.3, 0.1, 0.05
