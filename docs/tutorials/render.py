@@ -41,7 +41,6 @@ def render(tutorial: Path) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("tutorials", nargs="+", type=Path)
-    os.environ.pop("MPLBACKEND", None)  # a backend without a window would keep the figures out of the notebook
     if os.environ.pop("PYRO_LANGEVIN_SMOKE", None):
         print("PYRO_LANGEVIN_SMOKE is set: ignored, tutorials are rendered at full size")
     # Pyro's import of tqdm warns in a kernel without widgets, with a path of this machine
