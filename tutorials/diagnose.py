@@ -110,9 +110,9 @@ pl.kinetics_table(before.idata)[columns].round(3)
 
 # %% [markdown]
 # `prior_over_paths`, potential against paths, would not have told it: after training on the bound `fit` scales the
-# diffusion so that the potential in continuous time hops as often as the paths. That keeps rates near the truth. It
-# cannot mend a barrier, and it spoils the chain: this is the leap in the loss above. With a diffusion that is right for
-# continuous time, steps of 0.1 explain the data far worse.
+# diffusion so that the potential in continuous time hops as often as the paths. That brings rates nearer to the truth.
+# It cannot mend a barrier, and it spoils the chain: this is the leap in the loss above. With a diffusion that is right
+# for continuous time, steps of 0.1 explain the data far worse.
 #
 # A check that needs no theory: let the fit make *new* records, and lay them beside the data. Here the prior moves by
 # itself.
