@@ -343,11 +343,9 @@ for kind in WEIGHTS:
 #   stiff, and one Euler step a frame is stable only below diffusion × curvature × step of about 2. The bound pays for
 #   each hop of the posterior that such a prior cannot make, and prefers a prior that makes none. A finer step alone
 #   does not mend the potential, it only shows what was learned.
-# * **The default road** is right in continuous time to 3 % (unequal weights: 11 %, on visits of which these data hold
-#   few) and at the step that it was fitted with to 14 %. At half and at a quarter of the step its dwells look longer
-#   by a tenth and a fifth, more with unequal weights: that is the measurement, whose walkers set out from the minima
-#   and are followed for some four frames at the shortest step. Followed twice as long, on other data of this size,
-#   they were 33, 33 and 37 frames (true: 33) with a standard error of 2.5 at the last.
+# * **The default road** is right in continuous time to 3 %, at half and a quarter of its step to 5 %, and at
+#   the step that it was fitted with to 12 %. With unequal weights it is 3 to 18 % long, in data that hold few visits of the rarest
+#   state; the posterior paths are long by as much.
 #
 # `pl.audit` says these things of a fit by the published road (`pl.fit(..., exact=False)` with a `ControlledGuide`,
 # `EulerMaruyama()` and `max_step=1.0`): that the step is too long, and which would do; that the learned potential
