@@ -344,8 +344,8 @@ for kind in WEIGHTS:
 #   each hop of the posterior that such a prior cannot make, and prefers a prior that makes none. A finer step alone
 #   does not mend the potential, it only shows what was learned.
 # * **The default road** is right in continuous time to 3 %, at half and a quarter of its step to 5 %, and at
-#   the step that it was fitted with to 12 %. With unequal weights it is 3 to 18 % long, in data that hold few visits of the rarest
-#   state; the posterior paths are long by as much.
+#   the step that it was fitted with to 12 %. With unequal weights it is 3 to 18 % long, in data that hold few visits of
+#   the rarest state; the posterior paths are long by as much.
 #
 # `pl.audit` says these things of a fit by the published road (`pl.fit(..., exact=False)` with a `ControlledGuide`,
 # `EulerMaruyama()` and `max_step=1.0`): that the step is too long, and which would do; that the learned potential

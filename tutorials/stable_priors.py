@@ -225,9 +225,9 @@ figure.tight_layout()
 # Where a guide is needed, one thing can go wrong with many missing values: the gradient of the bound explodes. A path
 # between two wells passes the barrier, where two neighbouring paths part. A step of length $h$ there moves them apart
 # by $\exp(h D |\beta U''|)$. Observations pull them together again; where they are missing nothing does until the
-# path has reached a well. With a diffusion that starts too high, on a step that is too long for it, single steps
-# expand by ten and more, and the gradient is made of a few paths. Below: norms of the gradient of the bound, per
-# observed value, at the start of training, largest of a few batches.
+# path has reached a well. On a step that is too long, single steps expand by ten and more, and the gradient is made of
+# a few paths. Below: norms of the gradient of the bound, per observed value, at the start of training; median and
+# largest of a few batches.
 
 # %%
 def gradient_norms(share: float, diffusion: float, inner_steps: int) -> list[float]:
@@ -258,8 +258,8 @@ for share in (0.0, 0.7):
 
 # %% [markdown]
 # `fit` starts the diffusion at 0.3 a gap, here 3, where the data do not say better. In one and two dimensions a
-# potential needs no guide and does not meet this. Elsewhere: more steps a gap (`max_step`), which cures it at any
-# diffusion.
+# potential needs no guide and does not meet this. Elsewhere take more steps a gap (`max_step`): with eight the median is an
+# ordinary one, and single batches that still explode are clipped by `fit`. A lower diffusion alone does not help.
 #
 # ## Recovered against true
 
@@ -276,6 +276,17 @@ for share in MISSING:
     print(f"{share:8.0%} missing    " + "".join(f"{cell:>28s}" for cell in cells))
 
 # %% [markdown]
+# ## What it comes to
+#
+# - The Langevin-type prior, fitted on the exact evidence, stays within .02 nats a value of the true process at every
+#   missing rate, on both processes. Nothing in it gets worse as values go missing but what the data no longer tell.
+# - Its share of the left well is off by up to .11, at no missing values as at 70 %: these records hold few passages, and
+#   three data sets differ by more than missing values do. The package's interval says so.
+# - Linear noise loses .04 to .14 nats on the Ornstein–Uhlenbeck process and .11 to .33 on the double well, and puts up to
+#   .97 of the time on the left: the wrong noise is paid for in the occupancy.
+# - The geometric prior is nearly right where the drift is simple, and loses as much as linear noise on the double well.
+#   Both of these are fitted on the bound, with a guide, and lose more the more is missing: part of it is the bound.
+#
 # ## What this cannot tell
 #
 # - The form of the noise is part of the prior. That of both true processes is additive: linear noise pays for it, and
