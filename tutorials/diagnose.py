@@ -21,7 +21,7 @@ import pyro_langevin as pl
 from pyro_langevin import datasets
 
 SMOKE = bool(os.environ.get("PYRO_LANGEVIN_SMOKE"))  # a few seconds, to see that it runs
-SERIES, TIMES, SEEDS, STEPS, DRAWS = (6, 20, 2, 3, 4) if SMOKE else (48, 201, 3, 200, 5)
+SERIES, TIMES, SEEDS, STEPS, DRAWS = (4, 14, 1, 3, 3) if SMOKE else (48, 201, 3, 200, 5)
 GAP = 0.1
 plt.rcParams["figure.dpi"] = 80
 
