@@ -258,8 +258,8 @@ for share in (0.0, 0.7):
 
 # %% [markdown]
 # `fit` starts the diffusion at 0.3 a gap, here 3, where the data do not say better. In one and two dimensions a
-# potential needs no guide and does not meet this. Elsewhere take more steps a gap (`max_step`): with eight the median is an
-# ordinary one, and single batches that still explode are clipped by `fit`. A lower diffusion alone does not help.
+# potential needs no guide and does not meet this. Elsewhere take more steps a gap (`max_step`): with eight the median is
+# an ordinary one, and single batches that still explode are clipped by `fit`. A lower diffusion alone does not help.
 #
 # ## Recovered against true
 
@@ -280,12 +280,13 @@ for share in MISSING:
 #
 # - The Langevin-type prior, fitted on the exact evidence, stays within .02 nats a value of the true process at every
 #   missing rate, on both processes. Nothing in it gets worse as values go missing but what the data no longer tell.
-# - Its share of the left well is off by up to .11, at no missing values as at 70 %: these records hold few passages, and
-#   three data sets differ by more than missing values do. The package's interval says so.
-# - Linear noise loses .04 to .14 nats on the Ornstein–Uhlenbeck process and .11 to .33 on the double well, and puts up to
-#   .97 of the time on the left: the wrong noise is paid for in the occupancy.
+# - Its share of the left well is off by up to .11, at no missing values as at 70 %: these records hold few passages,
+#   and three data sets differ by more than missing values do.
+# - Linear noise loses .04 to .14 nats on the Ornstein–Uhlenbeck process and .11 to .33 on the double well, and puts up
+#   to .97 of the time on the left: the wrong noise is paid for in the occupancy.
 # - The geometric prior is nearly right where the drift is simple, and loses as much as linear noise on the double well.
-#   Both of these are fitted on the bound, with a guide, and lose more the more is missing: part of it is the bound.
+#   Both of these are fitted on the bound, and lose more the more is missing; how much of that is the bound's and how
+#   much the prior's is not told apart here.
 #
 # ## What this cannot tell
 #
