@@ -258,8 +258,8 @@ for share in (0.0, 0.7):
 
 # %% [markdown]
 # `fit` starts the diffusion at 0.3 a gap, here 3, where the data do not say better. In one and two dimensions a
-# potential needs no guide and does not meet this. Elsewhere take more steps a gap (`max_step`): with eight the median is
-# an ordinary one, and single batches that still explode are clipped by `fit`. A lower diffusion alone does not help.
+# potential needs no guide and does not meet this. Elsewhere take more steps a gap (`max_step`): with eight the median
+# is an ordinary one, and single batches that still explode are clipped by `fit`. A lower diffusion alone does not help.
 #
 # ## Recovered against true
 
