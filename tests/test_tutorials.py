@@ -20,6 +20,10 @@ def run(tutorial: Path) -> dict[str, object]:
     pyro.clear_param_store()
     try:
         return runpy.run_path(str(tutorial))
+    except FileNotFoundError as error:
+        if not str(error).startswith("recorded data:"):
+            raise
+        pytest.skip(str(error))  # recorded data are not part of the repository, and tests download nothing
     finally:
         plt.close("all")
         pyro.clear_param_store()
