@@ -186,6 +186,17 @@ def test_ice_core_agrees_with_the_experts() -> None:
 
 
 @needs_data
+def test_isotopes_are_warm_where_dust_is() -> None:
+    dust, isotopes = datasets.ice_core(), datasets.ice_core_isotopes()
+    assert isotopes.observations.values.shape == (1, 3990, 1) and isotopes.observations.channels == ["d18O"]
+    assert isotopes.observations.times[0, [0, -1]].tolist() == [-59895.0, -20005.0]
+    assert (isotopes.warm == dust.warm[10:]).all()
+    value = isotopes.observations.values[0, :, 0].numpy()
+    assert value[0] == pytest.approx(-43.52) and value[-1] < -35
+    assert np.corrcoef(value, dust.observations.values[0, 10:, 0].numpy())[0, 1] > 0.7
+
+
+@needs_data
 def test_kinsoft_traces() -> None:
     observations = datasets.kinsoft()
     assert observations.n_series == 75 and int(observations.lengths.sum()) == 59487

@@ -22,6 +22,10 @@ def run(tutorial: Path) -> dict[str, object]:
     try:
         with default_dtype(torch.float32):  # some choose another for themselves
             return runpy.run_path(str(tutorial))
+    except FileNotFoundError as error:
+        if not str(error).startswith("recorded data:"):
+            raise
+        pytest.skip(str(error))  # recorded data are not part of the repository, and tests download nothing
     finally:
         plt.close("all")
         pyro.clear_param_store()

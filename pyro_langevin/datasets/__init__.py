@@ -1,7 +1,15 @@
 """Data to try things on: simulated with a known answer, recorded, and exact answers for known potentials."""
 
+from pyro_langevin.datasets.files import data_file
 from pyro_langevin.datasets.flashing_ratchet import flashing_ratchet
-from pyro_langevin.datasets.recorded import KINSOFT_OCCUPANCY, KINSOFT_RATES, IceCore, ice_core, kinsoft
+from pyro_langevin.datasets.recorded import (
+    KINSOFT_OCCUPANCY,
+    KINSOFT_RATES,
+    IceCore,
+    ice_core,
+    ice_core_isotopes,
+    kinsoft,
+)
 from pyro_langevin.datasets.reference import (
     COLD_DOUBLE_WELL,
     DOUBLE_WELL,
@@ -29,9 +37,11 @@ __all__ = [
     "IceCore",
     "SimulatedData",
     "SimulatedJumps",
+    "data_file",
     "double_well",
     "flashing_ratchet",
     "ice_core",
+    "ice_core_isotopes",
     "kinsoft",
     "simulate_overdamped",
     "three_states",
