@@ -220,3 +220,15 @@ def test_observations_are_frozen(values: np.ndarray) -> None:
     observations = Observations(values)
     with pytest.raises(AttributeError):
         observations.values = observations.values + 1  # type: ignore[misc]
+
+
+def test_values_may_be_hidden_of_whole_channels_too(values: np.ndarray) -> None:
+    whole = Observations(values)
+    hidden = torch.tensor([True, False])
+    seen = whole.without(hidden)
+    assert not bool(seen.mask[..., 0].any()) and bool(seen.mask[..., 1].all())
+    assert float(seen.values[..., 0].abs().max()) == 0.0
+    assert torch.equal(seen.values[..., 1], whole.values[..., 1]) and torch.equal(seen.times, whole.times)
+    assert bool(whole.mask.all())  # the data themselves are left alone
+    again = seen.without(torch.zeros(3, 10, 1, dtype=torch.bool))
+    assert torch.equal(again.mask, seen.mask)

@@ -1,6 +1,7 @@
 """Data to try things on: simulated with a known answer, recorded, and exact answers for known potentials."""
 
 from pyro_langevin.datasets.flashing_ratchet import flashing_ratchet
+from pyro_langevin.datasets.lorenz_spikes import LorenzSpikes, lorenz_spikes
 from pyro_langevin.datasets.recorded import KINSOFT_OCCUPANCY, KINSOFT_RATES, IceCore, ice_core, kinsoft
 from pyro_langevin.datasets.reference import (
     COLD_DOUBLE_WELL,
@@ -14,6 +15,7 @@ from pyro_langevin.datasets.reference import (
 )
 from pyro_langevin.datasets.simulated_diffusion import SimulatedData, double_well, simulate_overdamped
 from pyro_langevin.datasets.simulated_jumps import SimulatedJumps, three_states
+from pyro_langevin.datasets.walking import walking
 
 __all__ = [
     "COLD_DOUBLE_WELL",
@@ -27,12 +29,15 @@ __all__ = [
     "TRIPLE_WELL",
     "ExactAnswer",
     "IceCore",
+    "LorenzSpikes",
     "SimulatedData",
     "SimulatedJumps",
     "double_well",
     "flashing_ratchet",
     "ice_core",
     "kinsoft",
+    "lorenz_spikes",
     "simulate_overdamped",
     "three_states",
+    "walking",
 ]
