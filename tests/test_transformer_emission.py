@@ -79,6 +79,17 @@ def test_single_rows_are_refused() -> None:
         made.log_likelihood_table(torch.randn(5, 2), data.values, data.mask)
     with pytest.raises(ValueError, match="an emission of at least 9 features, got 8.*latent_dim, such as 16"):
         pl.TransformerEmission(9, pl.PoissonEmission(8, 3))
+    with pytest.raises(ValueError, match="got one that reads whole paths itself; give this one more layers"):
+        pl.TransformerEmission(2, pl.TransformerEmission(8, pl.PoissonEmission(8, 3)))
+    with pytest.raises(ValueError, match="put the transformer in front of all"):
+        pl.JointEmission([made, pl.PoissonEmission(2, 1)])
+
+
+def test_channels_of_two_kinds_behind_one_transformer() -> None:
+    joint = pl.TransformerEmission(2, pl.JointEmission([pl.PoissonEmission(8, 1), pl.GaussianEmission(8, 1)]))
+    data = pl.Observations(torch.stack([torch.poisson(torch.ones(2, 9)), torch.randn(2, 9)], -1))
+    joint.initialise(data)
+    assert joint.log_likelihood_along(torch.randn(2, 9, 2), data).shape == (2, 9)
 
 
 def test_a_fit_is_on_the_bound_and_its_report_tells_of_one_well() -> None:
@@ -91,6 +102,7 @@ def test_a_fit_is_on_the_bound_and_its_report_tells_of_one_well() -> None:
     idata = pl.posterior(result, data, draws=5)
     assert idata["states"].sizes["state"] == 1
     assert any("one well only" in sentence for sentence in pl.audit(idata))
+    assert "occupancy[A]" in pl.summary(idata).index
     scored = pl.add_log_likelihood(idata, result, data)
     found = scored["log_likelihood"]["y"].values.reshape(5, 6, 20).sum(-1)
     prior_and_data = idata["sample_stats"]["log_p"].values[0]

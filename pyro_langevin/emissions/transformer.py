@@ -37,7 +37,8 @@ class TransformerEmission(Emission):
         heads: Heads of a layer.
 
     Raises:
-        ValueError: If the features are fewer than the latent coordinates, or do not suit the heads.
+        ValueError: If the features are fewer than the latent coordinates or do not suit the heads, or the emission
+            reads whole paths itself.
     """
 
     independent_rows = False
@@ -50,6 +51,11 @@ class TransformerEmission(Emission):
             raise ValueError(
                 f"TransformerEmission: expected an emission of at least {latent_dim} features, got {width}; build it "
                 f"with a larger latent_dim, such as {16 * -(-latent_dim // 16)}"
+            )
+        if not emission.independent_rows:
+            raise ValueError(
+                "TransformerEmission: expected an emission of single rows, got one that reads whole paths itself; give "
+                "this one more layers"
             )
         self.emission = emission
         self.n_outputs, self.blur = emission.n_outputs, emission.blur
