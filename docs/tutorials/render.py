@@ -43,6 +43,9 @@ def main() -> None:
     parser.add_argument("tutorials", nargs="+", type=Path)
     if os.environ.pop("PYRO_LANGEVIN_SMOKE", None):
         print("PYRO_LANGEVIN_SMOKE is set: ignored, tutorials are rendered at full size")
+    # Pyro's import of tqdm warns in a kernel without widgets, with a path of this machine
+    os.environ["PYTHONWARNINGS"] = "ignore:IProgress not found"
+    os.environ["MPLBACKEND"] = "module://matplotlib_inline.backend_inline"  # any other would keep no figure
     for tutorial in parser.parse_args().tutorials:
         print(f"{tutorial.stem}: {render(tutorial):.0f} s", flush=True)
 
