@@ -236,7 +236,8 @@ for k, panel in enumerate(panels):
     panel.fill_between(np.arange(300), low, high, color="C1", alpha=0.3, lw=0)
     panel.plot(drawn[:, k, :, channel].mean(0), "C1", label="forecast")
     panel.plot(test[k, :, channel], "k", lw=1, label="walk")
-    panel.set(title=f"test walk {k}: {period(test)[k]:.0f} frames a cycle", xlabel="frame")
+    panel.set(xlabel="frame")
+    panel.set_title(f"test walk {k}: {period(test)[k]:.0f} frames a cycle", fontsize=9)
 panels[0].set_ylabel(f"joint angle {channel}")
 panels[0].legend(fontsize=7)
 plt.show()
@@ -332,14 +333,15 @@ print(f"\npublished, test walks: latent SDE 4.03 (public attempts about 9), late
 # ## What this cannot tell
 #
 # * **The published 4.03 is not reached**, nor are 5.98 and 7.62; the score is that of public attempts at the
-#   latent SDE. Most of the gap is tempo. It differs between walks, three frames say next to nothing of it, and the
-#   walks to be foretold are slower than those in training. Had their tempo been known, the same forecasts would have
-#   come within about one of 4.03. A law of tempo that also knows of the slow validation walks helps little: it widens
-#   the forecasts as much as it shifts them. What is left has a floor of 1.2 in six linear coordinates.
+#   latent SDE. Most of the gap is tempo. It differs between walks, three frames say next to nothing of it (their speed
+#   changes twenty times as much within a walk as tempo does between walks), and the walks to be foretold are slower
+#   than those in training. Had their tempo been known, the same forecasts would have come within 1.1 of 4.03. A law of
+#   tempo that also knows of the slow validation walks helps little: it widens the forecasts as much as it shifts
+#   them. How the latent SDE reached 4.03 from the same three frames we cannot say.
 # * **The oscillators score what a tuned autoregression does**, for that is what they are: a linear process. They learn
 #   a friction near zero to keep ringing, and the training walks almost as well as the rotational drift does. A walk
 #   in another tempo is beyond them, as each pitch is a constant of the potential.
 # * **No states, no barriers.** A gait is one thing that goes round. The landscape is refused, as it should be.
-# * **The bands are too narrow.** Silent messages train the mean forecast and leave to the first state what is unsure;
-#   nothing here calibrates the noise along the way.
+# * **The bands are those of tempo.** Silent messages train the mean forecast; nothing here calibrates the noise along
+#   the way, and without the spread of tempo the bands would be far too narrow.
 # * Four test walks of one person: the spread over seeds is far smaller than what other walks would change.
