@@ -11,8 +11,10 @@
 # oscillators, a recurrent encoder, a transformer as decoder, Poisson counts.
 
 # %%
+import multiprocessing
 import os
 import time
+from concurrent.futures import ProcessPoolExecutor
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -43,7 +45,8 @@ print(f"{float(train.observations.values.mean()) / BIN:.1f} spikes a second and 
 # *Bits per spike* compare the likelihood of the counts with that of each neuron's mean rate. No model can do better
 # than the true rates. The usual yardstick is the condition's mean: the smoothed average over the training trials from
 # the same initial state. It knows which trials belong together, which the model is not told. The width of its
-# kernel is the one that predicts half of the training trials best from the other half.
+# kernel is the one that predicts half of the training trials best from the other half. All widths are shown, since a
+# narrow kernel follows the rates of the busiest neurons well and predicts spikes badly.
 
 # %%
 MEAN_RATE = train.observations.values.mean((0, 1)).numpy() / BIN
@@ -51,7 +54,7 @@ MEAN_RATE = train.observations.values.mean((0, 1)).numpy() / BIN
 
 def bits_per_spike(rate, data, neurons):
     counts = data.observations.values.numpy()[..., neurons]
-    expected, flat = BIN * rate[..., neurons], BIN * MEAN_RATE[neurons]
+    expected, flat = BIN * rate[..., neurons], np.maximum(counts.mean((0, 1)), 1e-6)
     gain = counts * np.log(expected / flat) - (expected - flat)
     return gain.sum() / counts.sum() / np.log(2)
 
@@ -90,9 +93,11 @@ odd = np.arange(len(train.condition)) % 2 == 1
 one, other = part(train, odd), part(train, ~odd)
 width = max((1, 2, 3, 4, 5), key=lambda w: bits_per_spike(condition_means(one, other, w), other, every))
 psth = condition_means(train, valid, width)
-print(f"kernel of {width} bins\n\nvalidation trials      bits/spike: all  held out | rate R2: pooled  median")
-for name, rate in (("condition's mean", psth), ("true rates", valid.rates)):
-    print(f"{name:22s}       {bits_per_spike(rate, valid, every):.3f}     {bits_per_spike(rate, valid, hidden):.3f} |"
+print(f"chosen: a kernel of {width} bins\n")
+print("validation trials             bits/spike: all  held out | rate R2: pooled  median")
+means = {f"condition's mean, {w} bin{'s' * (w > 1)}": condition_means(train, valid, w) for w in (1, 2, 3, 4, 5)}
+for name, rate in (means | {"true rates": valid.rates}).items():
+    print(f"{name:29s}       {bits_per_spike(rate, valid, every):.3f}     {bits_per_spike(rate, valid, hidden):.3f} |"
           f"           {pooled_r2(rate, valid, every):.3f}   {np.median(neuron_r2(rate, valid, every)):.3f}")
 
 # %% [markdown]
@@ -165,41 +170,50 @@ def state_r2(before, after):
     return 1 - wrong / np.square(valid.states - valid.states.mean((0, 1))).sum((0, 1)), unseen @ linear
 
 
-rows, fits = [], []
-for seed in SEEDS:
+def fit_and_score(seed):
     begin = time.process_time()
     model, guide, losses = fit_by_hand(seed)
     rate, features, positions = decode(model, guide, valid, DRAWS)
     _, train_features, train_positions = decode(model, guide, train, max(DRAWS // 4, 1))
     by_features, lorenz = state_r2(train_features, features)
     by_positions, _ = state_r2(train_positions, positions)
-    rows.append([
+    row = [
         bits_per_spike(rate, valid, every), bits_per_spike(rate, valid, hidden), pooled_r2(rate, valid, every),
         pooled_r2(rate, valid, hidden), np.median(neuron_r2(rate, valid, every)), *by_features, *by_positions,
-    ])
-    fits.append((model, guide, losses, rate, lorenz))
+    ]
+    learned = [{name: value.numpy() for name, value in part.state_dict().items()} for part in (model, guide)]
+    return row, losses, rate, lorenz, learned, time.process_time() - begin
+
+
+if SMOKE:
+    results = [fit_and_score(seed) for seed in SEEDS]
+else:  # two seeds at a time, each in a process of its own
+    with ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("fork")) as pool:
+        results = list(pool.map(fit_and_score, SEEDS))
+rows = [result[0] for result in results]
+for seed, (row, losses, *_, seconds) in zip(SEEDS, results, strict=True):
     quarters = "  ".join(f"{quarter.mean():.4f}" for quarter in np.array_split(losses, 4))
-    print(f"seed {seed}: {time.process_time() - begin:.0f} s of one core; mean loss in each quarter {quarters}; "
-          f"{rows[-1][1]:.3f} bits/spike held out")
+    print(f"seed {seed}: {seconds:.0f} s of one core; mean loss in each quarter {quarters}; "
+          f"{row[1]:.3f} bits/spike held out")
 
 # %%
-rate, lorenz = fits[0][3:]
-quietest, busiest = (int(np.flatnonzero(hidden)[i]) for i in np.argsort(MEAN_RATE[hidden])[[0, -1]])
+rate, lorenz = results[0][2:4]
+middling, busiest = (int(np.flatnonzero(hidden)[i]) for i in np.argsort(MEAN_RATE[hidden])[[10, -1]])
 seconds = valid.observations.times[0]
 figure, axes = plt.subplots(1, 4, figsize=(11, 2.3), layout="constrained")
 trial = 3
 spikes = np.argwhere(valid.observations.values[trial].numpy() > 0)
 axes[0].scatter(BIN * spikes[:, 0], spikes[:, 1], s=2, c=np.where(hidden[spikes[:, 1]], "C1", "k"))
 axes[0].set(title="one trial (orange: held out)", xlabel="s", ylabel="neuron")
-for axis, neuron in ((axes[1], busiest), (axes[2], quietest)):
+for axis, neuron in ((axes[1], busiest), (axes[2], middling)):
     axis.plot(seconds, valid.rates[trial, :, neuron], "k", lw=1, label="true")
     axis.plot(seconds, rate[trial, :, neuron], "C1", label="from other neurons")
     axis.plot(seconds, psth[trial, :, neuron], "C0:", lw=1, label="condition's mean")
     axis.set(title=f"held-out neuron {neuron}", xlabel="s", ylabel="spikes / s")
-axes[1].legend(fontsize=7)
+axes[2].legend(fontsize=7)
 for k in range(3):
-    axes[3].plot(seconds, valid.states[trial, :, k] + 5 * k, "k", lw=1)
-    axes[3].plot(seconds, lorenz[trial, :, k] + 5 * k, "C1")
+    axes[3].plot(seconds, valid.states[trial, :, k] + 3 * k, "k", lw=1)
+    axes[3].plot(seconds, lorenz[trial, :, k] + 3 * k, "C1")
 axes[3].set(title="Lorenz system", xlabel="s", yticks=[])
 plt.show()
 
@@ -210,7 +224,10 @@ plt.show()
 # find states in it.
 
 # %%
-model, guide, losses = fits[0][:3]
+losses, learned = results[0][1], results[0][4]
+model, guide = build()
+for part, values in zip((model, guide), learned, strict=True):
+    part.load_state_dict({name: torch.as_tensor(value) for name, value in values.items()})
 result = pl.FitResult.by_hand(model, guide, loss=losses, seed=SEEDS[0])
 idata = pl.posterior(result, valid.observations.select(range(4 if SMOKE else 20)).without(held_out), draws=5)
 print(f"states: {idata['states'].sizes['state']}")
@@ -241,3 +258,22 @@ print(f"{'validation trials':30s} {'seeds ' + ', '.join(map(str, SEEDS)):23s} {'
 for k, name in enumerate(names):
     each = "  ".join(f"{row[k]:.3f}" for row in rows)
     print(f"{name:30s} {each:23s} {found[k]:.3f}, {spread[k]:.3f}    {references[k][0]:11s} {references[k][1]}")
+
+# %% [markdown]
+# ## What this cannot tell
+#
+# * **It beats the condition's mean, and does not stand beside LFADS.** Of neurons that were never listened to, more is
+#   predicted from single trials than from the average over all trials of the condition. But the Lorenz system is
+#   read off less well than the figures that are quoted for LFADS, its fast third coordinate above all: the positions
+#   do not hold it at all, and the decoder has to make it out of the other two. The loss is all but level in the
+#   second half, so that more steps alone would not close the gap. Part of it is that the encoder hears 40 neurons, while
+#   LFADS' figures are for all 60. Part is likely the prior: its modes turn about twice a second or less and are
+#   strongly damped, while the third coordinate turns some 2.5 times, which makes it the dearest to follow. In one short
+#   trial each, neither a prior that is weak at first nor six positions in place of four changed the course of the loss.
+# * **Pooled rate R2 rewards the busiest neurons.** A condition's mean with a narrow kernel has more of it than the model,
+#   and predicts spikes far worse. Bits per spike of held-out neurons is the line to look at; that of all neurons
+#   counts spikes which the encoder has seen.
+# * **Nothing of states.** That there is one well was built in and is no finding. The two lobes of the Lorenz
+#   attractor are real, and this potential cannot show them; the advice in the warning, to look for more states, is of
+#   no use with it. Where the question is one of states, take another potential and a plain emission.
+# * **Nothing of new conditions.** The validation trials start from the same 20 initial states as the training trials.
