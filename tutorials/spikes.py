@@ -264,15 +264,16 @@ for k, name in enumerate(names):
 #
 # * **It beats the condition's mean, and does not stand beside LFADS.** Of neurons that were never listened to, more is
 #   predicted from single trials than from the average over all trials of the condition. But the Lorenz system is
-#   read off less well than the figures that are quoted for LFADS, its fast third coordinate above all: the positions
-#   do not hold it at all, and the decoder has to make it out of the other two. The loss is all but level in the
-#   second half, so that more steps alone would not close the gap. Part of it is that the encoder hears 40 neurons, while
-#   LFADS' figures are for all 60. Part is likely the prior: its modes turn about twice a second or less and are
-#   strongly damped, while the third coordinate turns some 2.5 times, which makes it the dearest to follow. In one short
-#   trial each, neither a prior that is weak at first nor six positions in place of four changed the course of the loss.
-# * **Pooled rate R2 rewards the busiest neurons.** A condition's mean with a narrow kernel has more of it than the model,
-#   and predicts spikes far worse. Bits per spike of held-out neurons is the line to look at; that of all neurons
-#   counts spikes which the encoder has seen.
+#   read off less well than the figures that are quoted for LFADS, the rapid turns within a lobe above all: the third
+#   coordinate, which is hardly anything else, is not in the positions, and the decoder has to make it out of the
+#   other two. The loss is all but level in the second half, so that more steps alone would not close the gap. Part of
+#   it is that the encoder hears 40 neurons, while LFADS' figures are for all 60. Part is likely the prior: its modes
+#   turn about twice a second or less and are strongly damped, while these turns take a third of a second, which makes
+#   them the dearest to follow. In one short trial each, neither a prior that is weak at first nor six positions in
+#   place of four changed the course of the loss.
+# * **Pooled rate R2 rewards the busiest neurons.** A condition's mean with a narrow kernel has more of it than the
+#   model, and predicts spikes far worse. Bits per spike of held-out neurons is the line to look at; that of all
+#   neurons counts spikes which the encoder has seen.
 # * **Nothing of states.** That there is one well was built in and is no finding. The two lobes of the Lorenz
 #   attractor are real, and this potential cannot show them; the advice in the warning, to look for more states, is of
 #   no use with it. Where the question is one of states, take another potential and a plain emission.
