@@ -2,6 +2,7 @@
 
 from pyro_langevin.datasets.files import data_file
 from pyro_langevin.datasets.flashing_ratchet import flashing_ratchet
+from pyro_langevin.datasets.lorenz_spikes import LorenzSpikes, lorenz_spikes
 from pyro_langevin.datasets.recorded import (
     KINSOFT_OCCUPANCY,
     KINSOFT_RATES,
@@ -22,6 +23,7 @@ from pyro_langevin.datasets.reference import (
 )
 from pyro_langevin.datasets.simulated_diffusion import SimulatedData, double_well, simulate_overdamped
 from pyro_langevin.datasets.simulated_jumps import SimulatedJumps, three_states
+from pyro_langevin.datasets.walking import walking
 
 __all__ = [
     "COLD_DOUBLE_WELL",
@@ -35,6 +37,7 @@ __all__ = [
     "TRIPLE_WELL",
     "ExactAnswer",
     "IceCore",
+    "LorenzSpikes",
     "SimulatedData",
     "SimulatedJumps",
     "data_file",
@@ -43,6 +46,8 @@ __all__ = [
     "ice_core",
     "ice_core_isotopes",
     "kinsoft",
+    "lorenz_spikes",
     "simulate_overdamped",
     "three_states",
+    "walking",
 ]
