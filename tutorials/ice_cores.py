@@ -148,8 +148,8 @@ for name, truth in experts.items():
 # %% [markdown]
 # Unaided, the dust agrees with the experts on 96 to 97 of a hundred decades. It was warm for .40 of the time where
 # they say .43, and dwells are 10 and 25 % longer than theirs, with intervals that hold theirs (622 to 1323 years
-# warm, 806 to 1706 cold): the fit overlooks their shortest events, and each that is overlooked joins two long visits
-# into one. The isotopes, with no two states to be compared, have nothing to say here.
+# warm, 806 to 1706 cold): it counts some 18 warm visits where they count 21, and each that it does not see joins two
+# long ones into one. The isotopes, with no two states to be compared, have nothing to say here.
 #
 # ## Does the climate have inertia?
 #
@@ -231,8 +231,8 @@ plt.show()
 # %% [markdown]
 # The oscillator forgets its momentum within some fifteen years (one over the friction), hardly more than the ten
 # between two values: there is next to no inertia to see. Its cold well is there in the figure, but shallower than the
-# 1 kT from which the package calls a well a state, so it reports one state and says that dwell times mean nothing. It
-# has no lag to go by: its potential is fitted from row to row, as in the seed of the overdamped model that found one
+# 1 kT from which the package calls a well a state, so it reports one state and says that dwell times mean nothing.
+# With no second state there are no hops at a lag to go by, as in the seed of the overdamped model that found one
 # state too.
 #
 # ## What this cannot tell
