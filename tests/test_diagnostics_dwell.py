@@ -68,6 +68,19 @@ def test_one_state_has_no_dwell():
     assert float(dwell["exposure"][0]) == pytest.approx(389.9)
 
 
+def test_a_seed_with_one_state_has_no_say_in_a_dwell():
+    groups = make_groups(TWO, n_chains=2, n_draws=1)
+    energy, kinetics = groups["states"]["beta_energy"], groups["kinetics"]
+    groups["states"]["beta_energy"] = energy.where((energy["chain"] == 0) | (energy["state"] == energy["state"][0]))
+    exposure, events = np.array([[[40.0, 10.0]], [[50.0, 0.0]]]), np.zeros((2, 1, 2, 2))
+    events[0, 0, 0, 1] = events[0, 0, 1, 0] = 20
+    kinetics["exposure"] = kinetics["exposure"].copy(data=exposure)
+    kinetics["events"] = kinetics["events"].copy(data=events)
+    dwell = dwell_times(as_inference_data(groups))
+    np.testing.assert_allclose(dwell["mean"], [2.0, 0.5])
+    assert (dwell["hdi_low"] < dwell["mean"]).all() and (dwell["mean"] < dwell["hdi_high"]).all()
+
+
 def _one_path(path, times):
     groups = make_groups(
         Truth(TWO.rates, TWO.location, n_series=1, n_times=len(times)), n_chains=1, n_draws=1

@@ -7,7 +7,7 @@ import xarray as xr
 
 from pyro_langevin.diagnostics.intervals import INTERVAL, shortest_interval
 from pyro_langevin.diagnostics.kaplan_meier import arcsine_interval, kaplan_meier
-from pyro_langevin.diagnostics.layout import Draws, group, state_labels
+from pyro_langevin.diagnostics.layout import Draws, group, present_states, state_labels
 from pyro_langevin.diagnostics.path_rates import exit_counts, path_rates
 
 __all__ = ["dwell_survival", "dwell_times"]
@@ -31,7 +31,11 @@ def dwell_times(idata: Draws) -> xr.Dataset:
         without an event the mean is NaN and only ``hdi_low`` says much.
     """
     labels = state_labels(idata)
-    counts = exit_counts(idata).mean(("chain", "draw"), skipna=True)
+    counts = exit_counts(idata)
+    leaving = present_states(idata).sum("state") > 1
+    if bool(leaving.any()):
+        counts = counts.where(leaving)  # a seed with one state says nothing of how long a visit lasts
+    counts = counts.mean(("chain", "draw"), skipna=True)
     rates = path_rates(idata).values
     off_diagonal = np.where(np.eye(len(labels), dtype=bool), 0.0, np.nan_to_num(rates)).sum(-1)
     with np.errstate(divide="ignore"):
