@@ -1,6 +1,9 @@
 """Data to try things on: simulated with a known answer, recorded, and exact answers for known potentials."""
 
 from pyro_langevin.datasets.flashing_ratchet import flashing_ratchet
+from pyro_langevin.datasets.folding_model import FoldingData, folding_model
+from pyro_langevin.datasets.hidden_markov import HiddenMarkovData, hidden_markov
+from pyro_langevin.datasets.jump_process import jump_process
 from pyro_langevin.datasets.recorded import KINSOFT_OCCUPANCY, KINSOFT_RATES, IceCore, ice_core, kinsoft
 from pyro_langevin.datasets.reference import (
     COLD_DOUBLE_WELL,
@@ -26,12 +29,17 @@ __all__ = [
     "TILTED_DOUBLE_WELL",
     "TRIPLE_WELL",
     "ExactAnswer",
+    "FoldingData",
+    "HiddenMarkovData",
     "IceCore",
     "SimulatedData",
     "SimulatedJumps",
     "double_well",
     "flashing_ratchet",
+    "folding_model",
+    "hidden_markov",
     "ice_core",
+    "jump_process",
     "kinsoft",
     "simulate_overdamped",
     "three_states",
