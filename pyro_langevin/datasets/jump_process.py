@@ -39,7 +39,8 @@ def jump_process(
         seed: Seed of the random numbers.
 
     Raises:
-        ValueError: If the shapes do not match, a rate is negative, ``gap`` is not positive, or a state is left for good.
+        ValueError: If the shapes do not match, a rate is negative, ``gap`` is not positive, or a state is left for
+            good.
     """
     generator, levels = np.array(rates, dtype=np.float64), np.asarray(means, dtype=np.float64)
     n = len(generator)
