@@ -19,6 +19,7 @@ from scipy.optimize import linear_sum_assignment
 
 import pyro_langevin as pl
 from pyro_langevin import datasets
+from pyro_langevin.diagnostics import path_rates
 
 SMOKE = bool(os.environ.get("PYRO_LANGEVIN_SMOKE"))  # a few seconds, to see that it runs
 FIT = {"steps": 3, "seeds": 1} if SMOKE else {"steps": 240, "seeds": 3, "workers": 2}
@@ -68,11 +69,9 @@ def by_level(idata: object, levels: np.ndarray) -> list[int]:
 
 
 def rates_of_seeds(idata: object, order: list[int]) -> np.ndarray:
-    """Rates of the posterior paths (seed, from, to): transitions over the time spent, means over the draws."""
-    kinetics = idata["kinetics"]
-    events = kinetics["events"].mean("draw").transpose("chain", "state_from", "state_to").values
-    time = kinetics["exposure"].mean("draw").transpose("chain", "state").values
-    return (events / time[..., None])[:, order][:, :, order]
+    """Posterior mean rates of the paths (seed, from, to): transitions over the time spent."""
+    rates = path_rates(idata).groupby("chain").mean("sample").transpose("chain", "state_from", "state_to").values
+    return rates[:, order][:, :, order]
 
 
 def row(label: str, truth: float, seeds: np.ndarray) -> None:

@@ -106,7 +106,7 @@ def _slope(r: Array) -> Array:
 def _chain(step: float) -> tuple[Array, Array]:
     """Centres of the bins, and the probabilities of a step from one to another."""
     width = _LARGEST / _BINS
-    r = width * (np.arange(_BINS) + 0.5)
+    r = np.linspace(0.5 * width, _LARGEST - 0.5 * width, _BINS)
     mean = np.abs(r - step * _slope(r))[:, None]
     variance, order = 2.0 * step, _DIM / 2 - 1
     scaled = mean * r / variance
