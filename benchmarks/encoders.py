@@ -21,11 +21,13 @@ import pyro_langevin as pl
 from pyro_langevin import datasets
 
 BATCH, WINDOW, HELD_OUT, DRAWS = 64, 50, 64, 4
+INNER = 8  # steps a gap, as `fit` begins with
 
 ENCODERS: dict[str, Callable[[int], pl.Encoder]] = {
     "recurrent, 64": lambda channels: pl.RecurrentEncoder(channels),
     "recurrent, 32": lambda channels: pl.RecurrentEncoder(channels, 32),
     "convolutional, 64": lambda channels: pl.ConvolutionalEncoder(channels),
+    "the same, bfloat16": lambda channels: pl.ConvolutionalEncoder(channels, autocast=torch.bfloat16),
 }
 
 
@@ -59,7 +61,7 @@ def elbos(observations: pl.Observations, latent: int, encoder: pl.Encoder, due: 
     model = pl.LangevinModel(
         pl.Overdamped(pl.NeuralPotential(latent)),
         pl.GaussianEmission(latent, observations.obs_dim),
-        max_step=observations.typical_gap / 2,
+        max_step=observations.typical_gap / INNER,
     )
     guide = pl.SteeredGuide(model, encoder)
     guide.initialise(train, model.initialise(train))

@@ -147,6 +147,14 @@ def _convolutional(work: Workload) -> pl.Encoder:
     return pl.ConvolutionalEncoder(work.channels)
 
 
+def _bfloat16(work: Workload) -> pl.Encoder:
+    return pl.ConvolutionalEncoder(work.channels, autocast=torch.bfloat16)
+
+
+def _uncoupled(model: pl.LangevinModel, work: Workload) -> torch.nn.Module:
+    return pl.SteeredGuide(model, _convolutional(work), coupled=False)
+
+
 def _in_jax() -> dict[str, Callable[[Workload], Iteration]]:
     """Sides in JAX, where it is installed."""
     if neural_sde_jax is None:
@@ -176,6 +184,9 @@ SIDES: dict[str, Callable[[Workload], Iteration]] = {
     "GaussMarkovGuide, convolutional": of_guide(_with(pl.GaussMarkovGuide, _convolutional), windows=True),
     "SteeredGuide, convolutional": of_guide(_with(pl.SteeredGuide, _convolutional), windows=True),
     "ControlledGuide, convolutional": of_guide(_with(pl.ControlledGuide, _convolutional), windows=True),
+    "GaussMarkovGuide, bfloat16": of_guide(_with(pl.GaussMarkovGuide, _bfloat16), windows=True),
+    "SteeredGuide, bfloat16": of_guide(_with(pl.SteeredGuide, _bfloat16), windows=True),
+    "SteeredGuide, uncoupled": of_guide(_uncoupled, windows=True),
     "SteeredGuide, all defaults": of_guide(_with(pl.SteeredGuide, _default_encoder), windows=True, defaults=True),
 }
 

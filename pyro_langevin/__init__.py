@@ -17,6 +17,8 @@ from pyro_langevin.dynamics import (
     OBABO,
     AdditiveNoise,
     EulerMaruyama,
+    FractionalDiffusion,
+    FractionalNoise,
     GeometricNoise,
     ItoDiffusion,
     LinearNoise,
@@ -50,6 +52,7 @@ from pyro_langevin.inference_data import (
     load_draws,
     posterior,
     save_draws,
+    write_paths,
 )
 from pyro_langevin.initial import MixtureInitial
 from pyro_langevin.landscape import find_landscape, minimum_energy_path, stationary_occupancy
@@ -64,6 +67,7 @@ from pyro_langevin.paths import (
     Controls,
     DenseGaussMarkovPath,
     GaussMarkovPath,
+    IndependentMessages,
     LangevinPath,
     Messages,
     SteeredPath,
@@ -122,10 +126,13 @@ __all__ = [
     "EulerMaruyama",
     "Filtering",
     "FitResult",
+    "FractionalDiffusion",
+    "FractionalNoise",
     "GaussMarkovGuide",
     "GaussMarkovPath",
     "GaussianEmission",
     "GeometricNoise",
+    "IndependentMessages",
     "ItoDiffusion",
     "JointEmission",
     "JointGuide",
@@ -209,5 +216,6 @@ __all__ = [
     "summary_record",
     "to_torchsde",
     "transition_matrix",
+    "write_paths",
     "write_report",
 ]

@@ -13,7 +13,7 @@ from torch import Tensor
 import pyro_langevin as pl
 from pyro_langevin.grid_filter import StateGrid
 from pyro_langevin.guides import AmortisedGuide
-from pyro_langevin.training import loop
+from pyro_langevin.training import counts, loop
 
 Fitted = tuple[pl.LangevinModel, AmortisedGuide]
 #: Of every file of fits.
@@ -99,7 +99,7 @@ def raise_at(step: int, problem: BaseException) -> Callable[[Tensor, int], Tenso
 def two_states_at_lag_two(monkeypatch: pytest.MonkeyPatch) -> None:
     """Transitions are counted whatever the first steps have made of the potential."""
     monkeypatch.setattr(loop, "choose_lag", lambda *_: 2)
-    monkeypatch.setattr(loop, "state_of_cells", lambda _, grid: (grid.points[:, 0] > 0).long())
+    monkeypatch.setattr(counts, "state_of_cells", lambda _, grid: (grid.points[:, 0] > 0).long())
 
 
 def restarted(dim: int, state: list[dict[str, Tensor]], max_step: float | None = 1.0) -> Fitted:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from command_line import FILES, QUICK, contents, fit_record
+from command_line import FILES, QUICK, contents, fit_record, record
 
 from pyro_langevin import load_draws
 from pyro_langevin.cli import main
@@ -88,4 +88,23 @@ def test_help_names_the_defaults_of_fit(capsys: pytest.CaptureFixture[str]) -> N
     with pytest.raises(SystemExit) as end:
         main(["fit", "--help"])
     assert end.value.code == 0
-    assert f"optimiser steps a seed (default: {fit.__kwdefaults__['steps']})" in capsys.readouterr().out
+    printed = " ".join(capsys.readouterr().out.split())
+    assert f"optimiser steps a seed (default: {fit.__kwdefaults__['steps']})" in printed
+    assert "overdamped or underdamped (default: overdamped)" in printed
+    assert "neural or mixture (default: neural)" in printed
+
+
+def test_a_file_as_an_instrument_in_europe_writes_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    lines = ["# Messung 7", "Zeit;Spur;Abstand, roh (nm);E"]
+    for line in record(tmp_path / "plain.csv").read_text().splitlines()[1:]:
+        molecule, time, *values = line.split(",")
+        stamp = f"2024-03-01 1{molecule[1]}:00:{float(time):04.1f}"
+        lines.append(";".join([stamp, molecule, *(value.replace(".", ",") for value in values)]))
+    lines[5] = lines[5].rsplit(";", 1)[0] + ";-999,0"
+    (tmp_path / "messung.csv").write_bytes("\n".join(lines).encode())
+    where = ("--out", str(tmp_path / "out"), "--time", "Zeit", "--series", "Spur", "--values", '"Abstand, roh (nm)",E')
+    options = ("--decimal", ",", "--missing", "-999,n.d.", "--time-unit", "s", *QUICK)
+    assert main(["fit", str(tmp_path / "messung.csv"), *where, *options]) == 0
+    printed = capsys.readouterr().out
+    assert "Observations(3 series, 40 times, 2 channels, typical gap 0.1 s, 1 values missing)" in printed
+    assert json.loads((tmp_path / "out" / "summary.json").read_text())["channels"] == ["Abstand, roh (nm)", "E"]

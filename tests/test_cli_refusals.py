@@ -67,6 +67,7 @@ BAD_OPTIONS = {
     "range": (("--time-range", "2,1"), "--time-range: expected the earliest and the latest time"),
     "range of three": (("--time-range", "1,2,3"), "--time-range: expected the earliest"),
     "range without rows": (("--time-range", "50,60"), "expected times between 50 and 60, got 0 to 3.9"),
+    "decimal": (("--decimal", ";"), "decimal: expected '.' or ',', got ';'"),
     "delimiter": (("--delimiter", "ab"), "--delimiter: expected one character"),
     "dynamics": (("--dynamics", "free"), "--dynamics free is not known; use --dynamics overdamped or underdamped"),
     "emission": (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from precision import default_dtype
 from ragged_series import CHANNELS, LENGTHS, ragged, single
 
 import pyro_langevin as pl
@@ -41,6 +42,24 @@ def test_encoder_standardises_what_is_observed() -> None:
         seen = data.values[..., channel][data.mask[..., channel]]
         torch.testing.assert_close(encoder.shift[channel], seen.mean())
         torch.testing.assert_close(encoder.scale[channel], seen.std(correction=0))
+
+
+@pytest.mark.parametrize("kind", [pl.RecurrentEncoder, pl.ConvolutionalEncoder])
+def test_lower_precision_changes_contexts_by_its_rounding_and_no_more(
+    kind: type[pl.RecurrentEncoder] | type[pl.ConvolutionalEncoder],
+) -> None:
+    with default_dtype(torch.float32):
+        data = ragged()
+        encoder = kind(CHANNELS, 32)
+        encoder.initialise(data)
+        expected = encoder(data)
+        encoder.autocast = torch.bfloat16
+        found = encoder(data)
+    assert found.dtype == torch.float32
+    off = (found - expected).detach().abs()
+    assert 1e-6 < float(off.mean()) < 2**-8 and float(off.max()) < 2**-4  # bfloat16 has eight significant bits
+    found.sum().backward()
+    assert all(bool(torch.isfinite(parameter.grad).all()) for parameter in encoder.parameters())
 
 
 def test_encoder_is_blind_to_units() -> None:

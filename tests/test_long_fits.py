@@ -11,7 +11,7 @@ import pytest
 
 import pyro_langevin as pl
 from pyro_langevin import datasets
-from pyro_langevin.grid_filter import evidence, smoother, transitions
+from pyro_langevin.grid_filter import backward, evidence, transitions
 from pyro_langevin.training import loop
 
 Parts = tuple[pl.LangevinModel, pl.SteeredGuide]
@@ -71,7 +71,7 @@ def test_nothing_walks_along_a_long_series(in_memory: bool, monkeypatch: pytest.
         walked.append(observations.n_times)
         return original(model, observations, grid)
 
-    for module in (evidence, smoother, transitions):
+    for module in (evidence, backward, transitions):
         monkeypatch.setattr(module, "run_filter", watched)
     values = hopping(1, 6000)
     data = pl.Observations(values, 0.5 * np.arange(6000)) if in_memory else pl.LongRecord(values, 0.5)

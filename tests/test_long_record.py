@@ -88,8 +88,8 @@ def test_an_array_of_many_series_is_read_in_blocks(monkeypatch: pytest.MonkeyPat
         assert record.has_equal_gaps is expected.has_equal_gaps
 
 
-def test_a_memory_map_and_an_hdf5_dataset_are_records(tmp_path: Path) -> None:
-    h5py = pytest.importorskip("h5py")
+def test_arrays_on_disk_are_records(tmp_path: Path) -> None:
+    h5py, zarr = pytest.importorskip("h5py"), pytest.importorskip("zarr")
     values = noisy(300, 2).astype(np.float32)
     np.save(tmp_path / "x.npy", values)
     expected = Observations(values, 0.2 * np.arange(300)).windows(64)
@@ -97,6 +97,9 @@ def test_a_memory_map_and_an_hdf5_dataset_are_records(tmp_path: Path) -> None:
     with h5py.File(tmp_path / "x.h5", "w") as file:
         file.create_dataset("y", data=values, chunks=(50, 2))
         assert same(whole(LongRecord(file["y"], 0.2), 64), expected)
+    array = zarr.create_array(tmp_path / "x.zarr", shape=values.shape, chunks=(50, 2), dtype=values.dtype)
+    array[:] = values
+    assert same(whole(LongRecord(zarr.open_array(tmp_path / "x.zarr", mode="r"), 0.2), 64), expected)
 
 
 def test_parquet_is_read_a_row_group_at_a_time(tmp_path: Path) -> None:

@@ -220,3 +220,38 @@ def test_observations_are_frozen(values: np.ndarray) -> None:
     observations = Observations(values)
     with pytest.raises(AttributeError):
         observations.values = observations.values + 1  # type: ignore[misc]
+
+
+# --- breaks
+
+
+def test_series_are_cut_where_rows_are_far_apart() -> None:
+    values = np.random.default_rng(0).normal(size=(2, 9, 1))
+    values[0, 4] = np.nan
+    times = np.array([[0, 1, 2, 50, 51, 52, 90, 130, 131], [0, 1, 2, 3, 4, 5, 6, 7, 8]], dtype=float)
+    data = Observations(values, times, series_names=["broken", "whole"])
+    assert data.longest_gap == 48.0
+    cut = data.cut_at_gaps(10.0)
+    assert cut.series_names == ["broken[0:3]", "broken[3:6]", "broken[7:9]", "whole"]  # row 6 is alone
+    assert cut.lengths.tolist() == [3, 3, 2, 9]
+    assert cut.origin.tolist() == [[0, 0], [0, 3], [0, 7], [1, 0]]
+    for piece, (series, first) in enumerate(cut.origin.tolist()):
+        n = int(cut.lengths[piece])
+        assert torch.equal(cut.times[piece, :n], data.times[series, first : first + n])
+        assert torch.equal(cut.values[piece, :n], data.values[series, first : first + n])
+        assert torch.equal(cut.mask[piece, :n], data.mask[series, first : first + n])
+        assert not bool(cut.mask[piece, n:].any())
+    assert bool((cut.times.diff(dim=-1) > 0).all()) and cut.longest_gap == 1.0
+
+
+def test_padded_series_are_cut_within_their_length() -> None:
+    data = Observations([np.arange(6.0) ** 2, np.arange(3.0) ** 3], [[0, 1, 2, 3, 40, 41], [0, 30, 31]])
+    cut = data.cut_at_gaps(5.0)
+    assert cut.origin.tolist() == [[0, 0], [0, 4], [1, 1]] and cut.lengths.tolist() == [4, 2, 2]
+    whole = data.cut_at_gaps(50.0)
+    assert whole.series_names == data.series_names and torch.equal(whole.lengths, data.lengths)
+
+
+def test_gaps_shorter_than_all_there_are_leave_nothing() -> None:
+    with pytest.raises(ObservationError, match="cut_at_gaps: expected rows that are at most 0.5 apart"):
+        Observations(np.random.default_rng(0).normal(size=20)).cut_at_gaps(0.5)

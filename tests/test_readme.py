@@ -1,4 +1,4 @@
-"""The programs of README and quickstart run as they are printed, on little data and for a few steps."""
+"""The programs of README and the page on large data run as they are printed, on little data and for a few steps."""
 
 from __future__ import annotations
 
@@ -68,20 +68,6 @@ def test_the_readme_s_path_in_a_model_of_one_s_own_has_a_density() -> None:
     trace.compute_log_prob()
     assert trace.nodes["z"]["value"].shape == (4, 5, 2)
     assert trace.nodes["z"]["log_prob"].shape == trace.nodes["y"]["log_prob"].shape == (4,)
-
-
-@pytest.mark.usefixtures("small")
-def test_the_programs_of_the_quickstart_run_one_after_the_other(capsys: pytest.CaptureFixture[str]) -> None:
-    names: dict[str, object] = {}
-    blocks = programs("docs/quickstart.md")
-    for block in blocks:
-        exec(compile(block, "quickstart.md", "exec"), names)
-    assert "occupancy[A]" in capsys.readouterr().out
-    model = names["my_model"]
-    assert callable(model)
-    trace = pyro.poutine.trace(model).get_trace(torch.zeros(4, 21, 3))
-    assert trace.nodes["z"]["value"].shape == (4, 21, 1)
-    assert bool(torch.isfinite(trace.log_prob_sum()))
 
 
 @pytest.mark.usefixtures("small")

@@ -14,7 +14,7 @@ from test_smoother import SIGMAS, exact_smoother, grid_over, linear
 
 import pyro_langevin as pl
 from pyro_langevin import datasets
-from pyro_langevin.grid_filter import sample_smoothed, smoother
+from pyro_langevin.grid_filter import pieces, sample_smoothed, smoother
 from pyro_langevin.grid_filter.overlapping import Cuts, RowNumbers
 from pyro_langevin.landscape import count_transitions
 
@@ -31,8 +31,8 @@ def _double_precision() -> Iterator[None]:
 @pytest.fixture
 def pieces_of_twenty(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(smoother, "LONG", 50)
-    monkeypatch.setattr(smoother, "_PIECE", 20)
-    monkeypatch.setattr(smoother, "_FIRST_OVERLAP", 5)
+    monkeypatch.setattr(pieces, "_PIECE", 20)
+    monkeypatch.setattr(pieces, "_FIRST_OVERLAP", 5)
 
 
 @given(
@@ -99,7 +99,7 @@ def test_evidence_and_density_are_those_of_the_whole(monkeypatch: pytest.MonkeyP
 
 def test_no_hops_are_made_at_the_cuts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Noise of twice the distance of the wells leaves the state in doubt at many cuts: independent pieces hop there."""
-    monkeypatch.setattr(smoother, "_PIECE", 100)
+    monkeypatch.setattr(pieces, "_PIECE", 100)
     model = well_model(4.0)
     model.emission.noise = torch.tensor([4.0])
     path = datasets.simulate_overdamped(

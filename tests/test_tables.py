@@ -52,6 +52,65 @@ def test_every_form_gives_the_same_observations(write: Write, form: str) -> None
     assert observations.channels == ["x", "y"] and observations.series_names == ["data"]
 
 
+def test_decimal_commas(write: Write) -> None:
+    text = "t;x\n0,0;1,5\n0,1;\n0,2;-2,5e1\n"
+    observations = read_table(write(text), time="t", values="x", decimal=",")
+    assert observations.times.tolist() == [[0.0, 0.1, 0.2]]
+    assert observations.values[0, :, 0].tolist() == [1.5, 0.0, -25.0]
+    unnamed = read_table(write("0,5\t1,5\n1\t2\n"), time="1", values="2", decimal=",")
+    assert unnamed.times.tolist() == [[0.5, 1.0]]
+    with pytest.raises(TableError, match="line 2, column 'x': .* got '1.234,5'"):
+        read_table(write("t;x\n0;1.234,5\n1;2\n"), time="t", values="x", decimal=",")
+    with pytest.raises(TableError, match="expected '.' or ','"):
+        read_table(write(text), time="t", values="x", decimal=";")
+
+
+def test_signs_of_missing_values(write: Write, tmp_path: Path) -> None:
+    path = write("t,x\n-999,1\n0,-999.0\n1,N.D.\n2,-99\n")
+    observations = read_table(path, time="t", values="x", missing=["n.d.", "-999"])
+    assert observations.times[0, 0] == -999  # of values only
+    assert observations.mask[0, :, 0].tolist() == [True, False, False, True]
+    once = read_table(write("t,x\n0,1\n1,9999\n2,3\n"), time="t", values="x", transform="log(x)", missing="9999")
+    assert once.mask[0, :, 0].tolist() == [True, False, True]
+    pytest.importorskip("pyarrow")
+    pd.DataFrame({"t": [0, 1, 2], "x": [1.0, -999.0, 3.0]}).to_parquet(tmp_path / "a.parquet")
+    numbers = read_table(tmp_path / "a.parquet", time="t", values="x", missing="-999")
+    assert numbers.mask[0, :, 0].tolist() == [True, False, True]
+
+
+DATES = {
+    "days": ("2024-02-28", "2024-02-29", "2024-03-02"),
+    "with a time": ("2024-02-28 12:00", "2024-02-29 12:00:00.0", "2024-03-02T12:00:00,000"),
+    "zones": ("2024-02-28 12:00+00:00", "2024-02-29 14:00+02:00", "2024-03-02 12:00Z"),
+}
+
+
+@pytest.mark.parametrize("form", DATES)
+def test_dates_are_counted_from_the_first(write: Write, form: str) -> None:
+    text = "t;x\n" + "".join(f"{date};{row}\n" for row, date in enumerate(DATES[form]))
+    observations = read_table(write(text), time="t", values="x", time_unit="d", decimal=",")
+    assert observations.times.tolist() == [[0.0, 1.0, 3.0]] and observations.time_unit == "d"
+    seconds = read_table(write(text), time="t", values="x")
+    assert seconds.times.tolist() == [[0.0, 86400.0, 3 * 86400.0]] and seconds.time_unit == "s"
+    assert read_table(write(text), time="t", values="x", time_unit="hours").times[0, 1] == 24.0
+    with pytest.raises(TableError, match="expected a unit to count dates in, .*, got 'frame'"):
+        read_table(write(text), time="t", values="x", time_unit="frame")
+
+
+def test_dates_in_netcdf(tmp_path: Path) -> None:
+    times = np.datetime64("2024-03-01", "ns") + np.arange(3) * np.timedelta64(90, "s")
+    xr.Dataset({"y": ("time", [1.0, 2.0, 4.0])}, coords={"time": times}).to_netcdf(tmp_path / "a.nc", engine="h5netcdf")
+    observations = read_table(tmp_path / "a.nc", time="time", values="y", time_unit="min")
+    assert observations.times.tolist() == [[0.0, 1.5, 3.0]]
+
+
+def test_a_gap_as_between_series_is_told(write: Write) -> None:
+    text = "id,t,x\n" + "".join(f"{i},{3600 * i + k / 10},{k % 3}\n" for i in range(3) for k in range(20))
+    with pytest.warns(TableWarning, match=r"line 22: 3598 after the row before, .* 0.1 apart \(2 such places\)"):
+        read_table(write(text), time="t", values="x")
+    assert read_table(write(text), time="t", values="x", series="id").n_series == 3
+
+
 def test_columns_without_header_are_numbered(write: Write) -> None:
     observations = read_table(write("0 1\n1 3\n2 4\n"), time="1", values="2")
     assert observations.values[0, :, 0].tolist() == [1, 3, 4]
@@ -194,6 +253,14 @@ REFUSED = {
     "repeated": ("t,x\n0,1\n1,2\n1,3\n", "line 4.*repeated times: 1 after 1 .*average"),
     "too few fields": ("t,x\n0,1\n1\n", "line 3: expected 2 fields separated by commas, got 1"),
     "too many fields": ("t,x\n0,1\n1,2,3\n", "line 3: expected 2 fields separated by commas, got 3"),
+    "dates the other way round": (
+        "t,x\n31.03.2024,1\n01.04.2024,2\n",
+        r"line 2, column 't': expected a finite number, or a date like 2024-03-31.*, got '31.03.2024'",
+    ),
+    "a date that is none": ("t,x\n2024-03-31,1\n2024-02-31,2\n", "line 3, column 't': expected a date .*'2024-02-31'"),
+    "decimal comma": ("t;x\n0;1,5\n1;2,5\n", r"'1,5'; if it is a decimal comma, give decimal=','"),
+    "sign of a missing value": ("t,x\n0,1\n1,n.d.\n2,3\n", r"give missing='n.d.' \(--missing 'n.d.'\)"),
+    "text, and a slip in a name": ("T,x\n0,one\n", "expected a column 't', got 'T', 'x'; did you mean 'T'"),
     "repeated name": ("t,x,x\n0,1,2\n1,2,3\n", "'x' twice"),
     "one endless field": ("t,x\n0,1\n" + "7" * 140_000 + ",2\n", "line 3: expected 2 fields"),
     "binary": ("t,x\0\n0,1", "binary data"),

@@ -22,7 +22,7 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @every_dim
-@pytest.mark.parametrize("where", ["loss", "gradient"])
+@pytest.mark.parametrize("where", ["loss", "gradient", "size of the gradient"])
 def test_one_bad_loss_returns_to_the_last_good_state(dim: int, where: str, monkeypatch: pytest.MonkeyPatch) -> None:
     own = build(dim)
     seen: list[list[Tensor]] = []
@@ -37,8 +37,11 @@ def test_one_bad_loss_returns_to_the_last_good_state(dim: int, where: str, monke
     def change(loss: Tensor, count: int) -> Tensor:
         if count != 4:
             return loss
-        # finite, but with a gradient that is not
-        return loss * float("nan") if where == "loss" else loss + (loss - loss.detach()).abs().sqrt()
+        if where == "loss":
+            return loss * float("nan")
+        # finite, but with a gradient that is not, or one whose square overflows
+        change = loss - loss.detach()
+        return loss + (change.abs().sqrt() if where == "gradient" else 1e25 * change)
 
     monkeypatch.setattr(loop.Trainer, "_set_rate", set_rate)
     Losses(monkeypatch, change)

@@ -11,7 +11,7 @@ from small_fits import MARKS, Losses, build, every_dim, fit, quicken, same, two_
 from torch import Tensor
 
 import pyro_langevin as pl
-from pyro_langevin.training import loop
+from pyro_langevin.training import loop, progress
 
 pytestmark = MARKS
 
@@ -25,7 +25,7 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_plateau_ends_a_phase_early(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loop, "_PLATEAU", 5)
+    monkeypatch.setattr(progress, "_PLATEAU", 5)
     noise = torch.Generator().manual_seed(0)
     Losses(monkeypatch, lambda loss, _: 0.0 * loss + torch.randn((), generator=noise))
     flat = fit(build(2), steps=60)
@@ -35,7 +35,7 @@ def test_a_plateau_ends_a_phase_early(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_falling_loss_gets_all_its_steps(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loop, "_PLATEAU", 5)
+    monkeypatch.setattr(progress, "_PLATEAU", 5)
     noise = torch.Generator().manual_seed(0)
     Losses(monkeypatch, lambda loss, count: 0.0 * loss + 0.1 * torch.randn((), generator=noise) - count)
     falling = fit(build(2), steps=60)
@@ -51,7 +51,7 @@ def test_the_rate_warms_up_and_falls_to_almost_nothing(monkeypatch: pytest.Monke
         if phase.name == "bound":
             rates.append(tuple(group["lr"] for group in optimizer.param_groups))
 
-    monkeypatch.setattr(loop, "_WARM_UP", 4)
+    monkeypatch.setattr(progress, "_WARM_UP", 4)
     monkeypatch.setattr(loop.Trainer, "_set_rate", set_rate)
     fit(build(2), steps=30, learning_rate=1e-3)
     guide = np.array(rates)[:, 1]
@@ -160,3 +160,16 @@ def test_the_diffusion_is_calibrated_once_and_then_kept(monkeypatch: pytest.Monk
     first = names.index("posterior")
     assert set(seen[first:]) == {own[0].dynamics.diffusion.item()}
     assert 1.5 < seen[first] / seen[first - 1] < 2.5
+
+
+@pytest.mark.parametrize("kept_on_disk", [False, True])
+def test_a_break_of_the_record_is_told(kept_on_disk: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    values, times = np.sin(np.arange(40.0)), np.arange(40.0)
+    times[20:] += 2000.0
+    data = pl.LongRecord(values, times) if kept_on_disk else pl.Observations(values, times)
+    fix = "give the record as a list" if kept_on_disk else r"cut the series there, observations.cut_at_gaps\(1e\+03\)"
+    monkeypatch.setattr(loop.Trainer, "run", lambda *_: None)
+    model = pl.LangevinModel(pl.Overdamped(pl.NeuralPotential(1, 4)), pl.GaussianEmission(1, 1))
+    guide = pl.SteeredGuide(model, pl.RecurrentEncoder(1, 4), hidden=6)
+    with pytest.warns(UserWarning, match=rf"a gap of 2001 is 2001 times the typical one; .*{fix}"):
+        pl.fit(model, guide, data, steps=6, device="cpu", progress=False)

@@ -47,7 +47,10 @@ def test_the_rendered_notebook_is_of_this_text(tutorial: Path) -> None:
     code = [block.strip() for block in blocks if block.strip() and not block.startswith(" [markdown]")]
     assert ["".join(cell["source"]) for cell in cells] == code, "render it again: make tutorials"
     assert all(cell["execution_count"] == number for number, cell in enumerate(cells, start=1))
-    assert not any(output["output_type"] == "error" for cell in cells for output in cell["outputs"])
+    outputs = [output for cell in cells for output in cell["outputs"]]
+    assert not any(output["output_type"] == "error" or output.get("name") == "stderr" for output in outputs)
+    drawn = sum("image/png" in output.get("data", {}) for output in outputs)
+    assert drawn >= tutorial.read_text(encoding="utf-8").count("\nplt.show()"), "rendered without figures"
 
 
 @pytest.mark.slow

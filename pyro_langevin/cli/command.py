@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import csv
 import math
 import sys
 import tempfile
@@ -75,9 +76,9 @@ def positive(text: str) -> float:
 
 
 def names(text: str) -> list[str]:
-    """Reads names separated by commas."""
-    found = [name.strip() for name in text.split(",")]
-    if not all(found):
+    """Reads names separated by commas; a name that holds a comma stands in double quotes."""
+    found = [name.strip() for name in next(csv.reader([text], skipinitialspace=True), [])]
+    if not found or not all(found):
         raise argparse.ArgumentTypeError(f"expected names separated by commas, got {text!r}")
     return found
 

@@ -40,21 +40,24 @@ def add_to(commands: Any) -> None:
 
 def _add_table_options(group: Any) -> None:
     add = group.add_argument
-    add("--time", required=True, metavar="COL", help="column of the times")
+    add("--time", required=True, metavar="COL", help="column of the times: numbers, or dates like 2024-03-31 09:58:30")
     add("--values", required=True, type=names, metavar="COL[,COL]", help="columns of the channels")
     add("--series", metavar="COL", help="column that tells series apart; else each file is one")
     add("--transform", metavar="EXPR", help="channels as an expression over columns, like '-log(Ca)'")
     add("--time-range", type=interval, metavar="LO,HI", help="times to use; either end may be left out")
-    add("--time-unit", default="", metavar="U", help="unit of the times, for tables and figures")
+    add("--time-unit", default="", metavar="U", help="unit of the times; dates are counted in it")
     add("--delimiter", type=character, metavar="C", help="of text files, or 'tab'; found out by default")
+    add("--decimal", default=".", metavar="C", help="decimal sign of text files, '.' (default) or ','")
+    add("--missing", type=names, default=(), metavar="TEXT[,TEXT]", help="what else stands for a missing value: -999")
 
 
 def _add_model_options(group: Any) -> None:
     add = group.add_argument
     add("--latent-dim", type=whole_number(1), default=1, metavar="N", help="dimension (default: 1)")
-    add("--dynamics", default="overdamped", metavar="NAME", help=f"{' or '.join(choices.DYNAMICS)} (default)")
+    dynamics = " or ".join(choices.DYNAMICS)
+    add("--dynamics", default="overdamped", metavar="NAME", help=f"{dynamics} (default: overdamped)")
     add("--emission", default="gaussian", metavar="NAME", help=f"{', '.join(choices.EMISSIONS)} (default: gaussian)")
-    add("--potential", default="neural", metavar="NAME", help="neural (default) or mixture")
+    add("--potential", default="neural", metavar="NAME", help=f"{' or '.join(choices.POTENTIALS)} (default: neural)")
     add("--max-step", type=positive, metavar="H", help="largest time step; chosen by the fit by default")
 
 
@@ -121,6 +124,8 @@ def _run(options: argparse.Namespace, *, first: bool) -> int:
         series=options.series,
         transform=options.transform,
         delimiter=options.delimiter,
+        decimal=options.decimal,
+        missing=options.missing,
         time_range=options.time_range,
         time_unit=options.time_unit,
     )

@@ -31,7 +31,7 @@ USER_ERRORS = (
 LONGEST = 200  # characters shown of an error that was not written for the user
 
 #: Options whose values may well begin with a minus.
-MAY_BE_NEGATIVE = ("--transform", "--time-range")
+MAY_BE_NEGATIVE = ("--transform", "--time-range", "--missing")
 
 
 class Parser(argparse.ArgumentParser):

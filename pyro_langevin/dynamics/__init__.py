@@ -2,6 +2,8 @@
 
 from pyro_langevin.dynamics.control_port import ControlPort, control_port
 from pyro_langevin.dynamics.euler_maruyama import EulerMaruyama
+from pyro_langevin.dynamics.fractional_diffusion import FractionalDiffusion, FractionalDynamics
+from pyro_langevin.dynamics.fractional_noise import FractionalNoise
 from pyro_langevin.dynamics.ito_diffusion import ItoDiffusion, ItoDynamics, ItoScheme, NoPotentialError
 from pyro_langevin.dynamics.ito_form import ItoForm
 from pyro_langevin.dynamics.kicked_transition import KickedTransition
@@ -10,6 +12,7 @@ from pyro_langevin.dynamics.noise import AdditiveNoise, GeometricNoise, LinearNo
 from pyro_langevin.dynamics.obabo import OBABO
 from pyro_langevin.dynamics.overdamped import Overdamped, OverdampedDynamics, Scheme
 from pyro_langevin.dynamics.phase_linearization import PhaseSpaceLinearization
+from pyro_langevin.dynamics.shared_noise import SharedNoiseTransition
 from pyro_langevin.dynamics.torchsde_form import TorchSDE, to_torchsde
 from pyro_langevin.dynamics.transition import Transition
 from pyro_langevin.dynamics.underdamped import PhaseSpaceScheme, Underdamped, UnderdampedDynamics
@@ -18,6 +21,9 @@ __all__ = [
     "AdditiveNoise",
     "ControlPort",
     "EulerMaruyama",
+    "FractionalDiffusion",
+    "FractionalDynamics",
+    "FractionalNoise",
     "GeometricNoise",
     "ItoDiffusion",
     "ItoDynamics",
@@ -34,6 +40,7 @@ __all__ = [
     "PhaseSpaceLinearization",
     "PhaseSpaceScheme",
     "Scheme",
+    "SharedNoiseTransition",
     "TorchSDE",
     "Transition",
     "Underdamped",

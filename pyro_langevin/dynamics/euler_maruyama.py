@@ -27,4 +27,4 @@ class EulerMaruyama:
         """Transition from ``z`` ``(*batch, dim)`` over ``step`` (broadcastable to ``(*batch, 1)``)."""
         mean = z + dynamics.drift(z) * step
         deviation = dynamics.noise_scale(z) * step.sqrt()
-        return DiagonalTransition.of(mean, deviation, same_everywhere=dynamics.additive)
+        return DiagonalTransition(mean, deviation, same_everywhere=dynamics.additive)

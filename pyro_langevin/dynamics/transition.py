@@ -41,9 +41,13 @@ class Transition:
         return log_abs_det(self.scale)
 
 
-@dataclass(frozen=True, eq=False)
 class DiagonalTransition(Transition):
     """Transition whose coordinates have independent noise, which saves the products with a matrix.
+
+    Args:
+        mean: ``(*batch, dim)``.
+        deviation: Standard deviations, broadcastable to it.
+        same_everywhere: As for :class:`Transition`.
 
     Attributes:
         deviation: ``(*batch, dim)``, the diagonal of ``scale``.
@@ -51,11 +55,15 @@ class DiagonalTransition(Transition):
 
     deviation: Tensor
 
-    @classmethod
-    def of(cls, mean: Tensor, deviation: Tensor, *, same_everywhere: bool) -> DiagonalTransition:
-        """With these standard deviations, broadcastable to the mean ``(*batch, dim)``."""
+    def __init__(self, mean: Tensor, deviation: Tensor, *, same_everywhere: bool = False) -> None:
         mean, deviation = torch.broadcast_tensors(mean, deviation)
-        return cls(mean, torch.diag_embed(deviation), deviation, same_everywhere=same_everywhere)
+        for name, value in (("mean", mean), ("deviation", deviation), ("same_everywhere", same_everywhere)):
+            object.__setattr__(self, name, value)  # the class is frozen
+
+    @property
+    def scale(self) -> Tensor:
+        """The matrix, made when it is asked for, ``(*batch, dim, dim)``."""
+        return torch.diag_embed(self.deviation)
 
     def apply(self, noise: Tensor) -> Tensor:
         return self.mean + self.deviation * noise

@@ -19,6 +19,8 @@ class Encoder(nn.Module):
         hidden: Width of a layer.
         direction: Which observations a context knows of.
         layers: How many of them make a context.
+        autocast: Precision of the products of matrices, such as ``torch.bfloat16``; that of the parameters when
+            omitted. Contexts have the precision of the parameters either way.
 
     Attributes:
         context_dim: Width of the context.
@@ -29,12 +31,21 @@ class Encoder(nn.Module):
     scale: Tensor
     gap: Tensor
 
-    def __init__(self, obs_dim: int, hidden: int, direction: Direction, *, layers: int = 1) -> None:
+    def __init__(
+        self,
+        obs_dim: int,
+        hidden: int,
+        direction: Direction,
+        *,
+        layers: int = 1,
+        autocast: torch.dtype | None = None,
+    ) -> None:
         super().__init__()
         if obs_dim < 1 or hidden < 1:
             raise ValueError(f"{type(self).__name__}: obs_dim and hidden must be at least 1, got {obs_dim}, {hidden}")
         self.obs_dim, self.context_dim, self.direction = obs_dim, layers * hidden, direction
         self.input_dim = 2 * obs_dim + 1
+        self.autocast = autocast
         self.register_buffer("shift", torch.zeros(obs_dim))
         self.register_buffer("scale", torch.ones(obs_dim))
         self.register_buffer("gap", torch.ones(()))
@@ -64,7 +75,11 @@ class Encoder(nn.Module):
         values = (observations.values - self.shift) / self.scale * mask
         gaps = torch.zeros_like(values[..., :1])
         gaps[:, 1:, 0] = (observations.times.diff(dim=-1).to(values) / self.gap).log()
-        return self.contexts(torch.cat([values, mask, gaps], -1), observations)
+        inputs = torch.cat([values, mask, gaps], -1)
+        if self.autocast is None:
+            return self.contexts(inputs, observations)
+        with torch.autocast(inputs.device.type, self.autocast):
+            return self.contexts(inputs, observations).to(inputs)
 
     def contexts(self, inputs: Tensor, observations: Observations) -> Tensor:
         """Contexts of standardised inputs ``(series, time, input_dim)``; padding must never be seen."""

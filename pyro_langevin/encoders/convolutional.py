@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
 from pyro_langevin.encoders.base import Encoder
@@ -25,10 +26,18 @@ class ConvolutionalEncoder(Encoder):
         hidden: Width of both layers, and of the context.
         direction: Which observations a context knows of: those on both sides (:class:`TwoSided`), those to come
             (:class:`Smoothing`) or those so far (:class:`Filtering`).
+        autocast: Precision of the products of matrices: ``torch.bfloat16`` is faster on machines that have it.
     """
 
-    def __init__(self, obs_dim: int, hidden: int = 64, *, direction: Direction = TwoSided()) -> None:
-        super().__init__(obs_dim, hidden, direction)
+    def __init__(
+        self,
+        obs_dim: int,
+        hidden: int = 64,
+        *,
+        direction: Direction = TwoSided(),
+        autocast: torch.dtype | None = None,
+    ) -> None:
+        super().__init__(obs_dim, hidden, direction, autocast=autocast)
         behind = 0 if direction.looks_ahead and direction.passes == 1 else 1
         ahead = 1 if direction.looks_ahead else 0
         self.sides = behind, ahead

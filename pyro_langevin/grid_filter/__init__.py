@@ -2,7 +2,9 @@
 
 from pyro_langevin.grid_filter.evidence import grid_log_evidence, propagator_of
 from pyro_langevin.grid_filter.hops import Hops, drawn_hops, reduced_energy
+from pyro_langevin.grid_filter.overlapping import Cuts
 from pyro_langevin.grid_filter.phase_space import PhaseSpacePropagator
+from pyro_langevin.grid_filter.pieces import Piece, smoothed_pieces
 from pyro_langevin.grid_filter.propagator import Propagator
 from pyro_langevin.grid_filter.smoother import SmoothedDraws, sample_smoothed
 from pyro_langevin.grid_filter.state_grid import MOST_DIMENSIONS, StateGrid
@@ -10,8 +12,10 @@ from pyro_langevin.grid_filter.transitions import Transitions, expected_transiti
 
 __all__ = [
     "MOST_DIMENSIONS",
+    "Cuts",
     "Hops",
     "PhaseSpacePropagator",
+    "Piece",
     "Propagator",
     "SmoothedDraws",
     "StateGrid",
@@ -22,4 +26,5 @@ __all__ = [
     "propagator_of",
     "reduced_energy",
     "sample_smoothed",
+    "smoothed_pieces",
 ]

@@ -9,12 +9,13 @@ the overlap is chosen.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from pyro_langevin.observations import Observations
+from pyro_langevin.observations import LongRecord, Observations
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,22 +55,26 @@ class Cuts:
     def __getitem__(self, chosen: slice) -> Cuts:
         return Cuts(self.series[chosen], self.start[chosen], self.begin[chosen], self.end[chosen], self.width)
 
-    def read(self, observations: Observations) -> Observations:
+    def split(self, at_once: int) -> Iterator[Cuts]:
+        """So many windows at a time."""
+        for first in range(0, len(self), at_once):
+            yield self[first : first + at_once]
+
+    def kept(self) -> list[slice]:
+        """Rows of every window that are kept."""
+        return [
+            slice(begin - start, end - start)
+            for start, begin, end in zip(self.start.tolist(), self.begin.tolist(), self.end.tolist(), strict=True)
+        ]
+
+    def of_series(self, series: int) -> Cuts:
+        """The windows of one series."""
+        own = self.series == series
+        return Cuts(self.series[own], self.start[own], self.begin[own], self.end[own], self.width)
+
+    def read(self, observations: Observations | LongRecord) -> Observations:
         """The windows as series."""
-        device = observations.lengths.device
-        series, start = self.series.to(device), self.start.to(device)
-        rows = (start[:, None] + torch.arange(self.width, device=device)).clamp_max(observations.n_times - 1)
-        place = series[:, None], rows
-        return Observations.of_parts(
-            observations.values[place],
-            observations.times[place],
-            observations.mask[place],
-            (observations.lengths[series] - start).clamp_max(self.width),
-            torch.stack([series, start], -1),
-            [observations.series_names[i] for i in self.series.tolist()],
-            observations.channels,
-            observations.time_unit,
-        )
+        return observations.stretches(self.series, self.start, self.width)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from pyro_langevin.guides.messages import StepOutputs
 from pyro_langevin.observations import Observations
-from pyro_langevin.paths import DenseGaussMarkovPath, GaussMarkovPath, Messages
+from pyro_langevin.paths import DenseGaussMarkovPath, GaussMarkovPath, IndependentMessages, Messages
 from pyro_langevin.paths.clock import pad_batch
 from pyro_langevin.time_grid import TimeGrid
 
@@ -26,7 +26,7 @@ class Frame(Protocol):
         """Mean and standard deviation of the first state, ``(*batch, dim)``."""
         ...
 
-    def messages(self, out: StepOutputs, observations: Observations, grid: TimeGrid) -> Messages:
+    def messages(self, out: StepOutputs, observations: Observations, grid: TimeGrid) -> Messages | IndependentMessages:
         """One message a step."""
         ...
 
@@ -72,10 +72,12 @@ class PositionFrame:
         """As the head gives it."""
         return out.first_loc, out.first_scale
 
-    def messages(self, out: StepOutputs, observations: Observations, grid: TimeGrid) -> Messages:
+    def messages(self, out: StepOutputs, observations: Observations, grid: TimeGrid) -> Messages | IndependentMessages:
         """Precisions in units of ``1 / (2 D gap)``, so that gains do not change with the learned diffusion."""
-        out = out.padded(self.ndim)
-        return Messages(out.centre, out.root / self._unit(observations, grid).unsqueeze(-1))
+        out, unit = out.padded(self.ndim), self._unit(observations, grid)
+        if not out.coupled and out.centre.shape[-1] > 1:  # of one coordinate a matrix is as cheap
+            return IndependentMessages(out.centre, out.strength / unit)
+        return Messages(out.centre, out.root / unit.unsqueeze(-1))
 
     def gauss_markov(self, out: StepOutputs, observations: Observations, grid: TimeGrid) -> GaussMarkovPath:
         """The message's gain against free diffusion damps the residual and its noise alike."""

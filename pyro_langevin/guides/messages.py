@@ -23,7 +23,8 @@ class StepOutputs:
             go together. Its covariance has the factor ``diag(first_scale) @ first_mix``.
         centre: ``(n_steps, *batch, dim)``, where the state after each step should be.
         strength: ``(n_steps, *batch, dim)``, diagonal of the messages' root.
-        skew: ``(n_steps, *batch, dim (dim - 1) / 2)``, what is below it, row by row, relative to it.
+        skew: ``(n_steps, *batch, dim (dim - 1) / 2)``, what is below it, row by row, relative to it; nothing (0
+            entries) where coordinates do not go together.
         memory: ``(n_steps, *batch, dim)`` in (0, 1), extra decay of a Gauss-Markov path's residual.
     """
 
@@ -36,14 +37,19 @@ class StepOutputs:
     memory: Tensor
 
     @property
+    def coupled(self) -> bool:
+        """Whether coordinates go together, in messages and in the first state."""
+        return self.skew.shape[-1] > 0
+
+    @property
     def root(self) -> Tensor:
         """``(n_steps, *batch, dim, dim)``, lower triangular; ``root @ root.T`` is the message's precision.
 
         It is in the units of the dynamics' :class:`~pyro_langevin.guides.frame.Frame`, so that gains do not change with
         the learned diffusion.
         """
-        if self.strength.shape[-1] == 1:
-            return self.strength.unsqueeze(-1)
+        if not self.coupled:
+            return torch.diag_embed(self.strength)
         rows = _below(self.strength)[0]
         return lower_triangular(self.strength, self.skew * self.strength[..., rows])
 
@@ -67,11 +73,14 @@ class MessageHead(nn.Module):
         latent_dim: Dimension of the state.
         obs_dim: Number of channels; their values reach the messages directly as well.
         hidden: Width of the hidden layer.
+        coupled: Whether coordinates go together.
     """
 
     outspoken: Tensor
 
-    def __init__(self, context_dim: int, latent_dim: int, obs_dim: int, hidden: int = 96) -> None:
+    def __init__(
+        self, context_dim: int, latent_dim: int, obs_dim: int, hidden: int = 96, *, coupled: bool = True
+    ) -> None:
         super().__init__()
         self.latent_dim = latent_dim
         self.register_buffer("outspoken", torch.tensor(0.5))
@@ -79,7 +88,7 @@ class MessageHead(nn.Module):
         self.place = nn.Linear(context_dim, latent_dim)
         self.interval = nn.Linear(2 * context_dim + 2 * latent_dim, hidden)
         self.position = nn.Linear(4, hidden, bias=False)
-        n_below = latent_dim * (latent_dim - 1) // 2
+        n_below = latent_dim * (latent_dim - 1) // 2 if coupled else 0
         self.first = nn.Linear(context_dim, 2 * latent_dim + n_below)
         self.sizes = [latent_dim, latent_dim, n_below, latent_dim]
         self.output = nn.Linear(hidden, sum(self.sizes))
@@ -162,6 +171,8 @@ def _gathered(per_interval: Tensor, interval: Tensor) -> Tensor:
 
 def lower_triangular(diagonal: Tensor, below: Tensor) -> Tensor:
     """Matrices ``(*batch, dim, dim)`` with a diagonal ``(*batch, dim)`` and what is below it, row by row."""
+    if below.shape[-1] == 0:
+        return torch.diag_embed(diagonal)
     dim = diagonal.shape[-1]
     rows, columns = _below(diagonal)
     place = diagonal.new_zeros(dim + len(rows), dim * dim)

@@ -23,7 +23,7 @@ class SteeredGuide(MessageGuide):
         out = self.outputs(observations, grid)
         frame = self.frame
         mean, deviation = frame.first(out)
-        if deviation.shape[-1] == 1:
+        if not out.coupled:
             first = dist.Normal(mean, deviation).to_event(1)
         else:
             first = dist.MultivariateNormal(mean, scale_tril=deviation.unsqueeze(-1) * out.first_mix)

@@ -7,6 +7,7 @@ from pyro_langevin.inference_data.leave_future_out import leave_future_out
 from pyro_langevin.inference_data.log_likelihood import add_log_likelihood
 from pyro_langevin.inference_data.posterior import posterior
 from pyro_langevin.inference_data.predictive import add_posterior_predictive, add_prior_predictive
+from pyro_langevin.inference_data.written_paths import write_paths
 
 __all__ = [
     "add_log_likelihood",
@@ -18,4 +19,5 @@ __all__ = [
     "load_draws",
     "posterior",
     "save_draws",
+    "write_paths",
 ]

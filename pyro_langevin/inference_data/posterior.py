@@ -72,7 +72,7 @@ def posterior(
     if isinstance(observations, LongRecord):
         raise ValueError(
             f"posterior: expected Observations, got {observations}; draws fill memory: take some of it, "
-            "record.sample(rows), or go through all of it with record.chunks()"
+            "record.sample(rows), or have all of it written to a file, write_paths(result, record, path)"
         )
     exact = exact and result.members[0].grid is not None and can_be_exact(result.model, observations)
     if draws is None:

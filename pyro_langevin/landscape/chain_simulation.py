@@ -37,8 +37,10 @@ def chain_kinetics_simulated(
 ) -> ChainKinetics:
     """Kinetics of the chain from 1024 chains that start evenly from the minima.
 
-    Rates are transitions by exposure (unbiased under right censoring); occupancy, timescales and passage
-    times (core to core) follow from the rates, so that a run need not be long enough to mix. Standard errors
+    Rates are transitions by exposure (right censoring does no harm); occupancy, timescales and passage times
+    (core to core) follow from the rates, so that a run need not be long enough to mix between states. It must be long
+    against the relaxation inside one: chains that set out from the minima leave late, and a run of a few relaxation
+    times makes dwells look longer. Standard errors
     by the bootstrap over chains. The run ends after 400 transitions out of every state or ``evaluations``
     transitions in all. States that were never left have rate zero, and then there is no occupancy (NaN).
     """

@@ -167,6 +167,11 @@ class LongRecord:
         return self._reader.source.obs_dim
 
     @property
+    def longest_gap(self) -> float:
+        """Longest time between neighbouring rows of a series, in the data's time unit."""
+        return self._extreme_gaps[1]
+
+    @property
     def has_equal_gaps(self) -> bool:
         """Whether all gaps between neighbouring rows are the typical one, within 1 %."""
         return all(abs(gap / self.typical_gap - 1.0) < SAME_GAP for gap in self._extreme_gaps)
@@ -194,6 +199,16 @@ class LongRecord:
     def windows(self, length: int) -> RecordWindows:
         """Windows of ``length`` rows, one after the other, read when they are selected."""
         return RecordWindows(self._reader, length, gaps=self.has_empty_rows)
+
+    def stretches(self, series: Tensor, first: Tensor, length: int) -> Observations:
+        """Stretches of ``length`` rows that start at rows ``first`` of ``series``, padded where a series ends.
+
+        Args:
+            series: ``(n,)``.
+            first: ``(n,)``, at least two rows before the end of the series.
+            length: Rows of a stretch.
+        """
+        return self._reader.read(series, first, length)
 
     def sample(self, rows: int, *, length: int = 1000, generator: torch.Generator | None = None) -> Observations:
         """Random stretches of ``length`` rows, about ``rows`` in all; the whole record where it has no more.

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from pyro_langevin.observations.checks import ObservationError, check_channels, check_series, named
 from pyro_langevin.observations.containers import Series, read_series
-from pyro_langevin.observations.window_places import continued, place_windows, window_counts
+from pyro_langevin.observations.window_places import continued, place_parts, place_windows, window_counts
 
 _PARTS = ("values", "times", "mask", "lengths", "origin")
 LONG = 5000  #: rows of a series beyond which nothing that is fitted walks along it from end to end
@@ -186,24 +186,62 @@ class Observations:
         counts = window_counts(self.lengths, length, step)
         numbers = torch.arange(int(counts.sum()), device=counts.device)
         source, first = place_windows(counts, numbers, step)
-        rows = first[:, None] + torch.arange(length, device=first.device)
-        lengths = (self.lengths[source] - first).clamp(max=length)
-        beyond = torch.arange(length, device=first.device) >= lengths[:, None]
-        inside = rows.clamp(max=self.n_times - 1)
-        times = self.times[source[:, None], inside]
-        mask = self.mask[source[:, None], inside] & ~beyond[..., None]
-        values = self.values[source[:, None], inside] * mask
-        kept = mask.flatten(1).any(dim=1)
+        found = self.stretches(source, first, length)
+        kept = found.mask.flatten(1).any(dim=1)
         if not kept.any():
             raise ObservationError(
                 "windows: expected some observed values, got windows without any; check the mask"
             )
-        places = zip(source.tolist(), first.tolist(), lengths.tolist(), strict=True)
-        names = [f"{self.series_names[i]}[{a}:{a + n}]" for i, a, n in places]
-        origin = torch.stack([self.origin[source, 0], self.origin[source, 1] + first], dim=-1)
-        parts = (values, continued(times, lengths), mask, lengths, origin)
-        found = self.of_parts(*parts, names, self.channels, self.time_unit)
         return found if bool(kept.all()) else found.select(kept)
+
+    def stretches(self, series: Tensor, first: Tensor, length: int) -> Observations:
+        """Stretches of ``length`` rows that start at rows ``first`` of ``series``, padded where a series ends.
+
+        Args:
+            series: ``(n,)``.
+            first: ``(n,)``, at least two rows before the end of the series.
+            length: Rows of a stretch.
+        """
+        series, first = series.to(self.lengths.device), first.to(self.lengths.device)
+        rows = first[:, None] + torch.arange(length, device=first.device)
+        lengths = (self.lengths[series] - first).clamp(max=length)
+        beyond = torch.arange(length, device=first.device) >= lengths[:, None]
+        place = series[:, None], rows.clamp(max=self.n_times - 1)
+        mask = self.mask[place] & ~beyond[..., None]
+        places = zip(series.tolist(), first.tolist(), lengths.tolist(), strict=True)
+        names = [f"{self.series_names[i]}[{a}:{a + n}]" for i, a, n in places]
+        origin = torch.stack([self.origin[series, 0], self.origin[series, 1] + first], dim=-1)
+        times = continued(self.times[place], lengths)
+        parts = (self.values[place] * mask, times, mask, lengths, origin)
+        return self.of_parts(*parts, names, self.channels, self.time_unit)
+
+    def cut_at_gaps(self, longest: float) -> Observations:
+        """Series cut in two wherever neighbouring rows are further apart than ``longest``; lone rows are left out.
+
+        For records with breaks: across a break that is long against the dwell times nothing is remembered, and a path
+        through it costs as many steps as if it had been observed.
+
+        Args:
+            longest: In the unit of the times.
+
+        Raises:
+            ObservationError: If no two neighbouring rows are left.
+        """
+        series, first, lengths = place_parts(self.times, self.lengths, longest)
+        if len(series) == 0:
+            raise ObservationError(
+                f"cut_at_gaps: expected rows that are at most {longest:.4g} apart, got a typical gap of "
+                f"{self.typical_gap:.4g}; cut at longer gaps"
+            )
+        found = self.stretches(series, first, int(lengths.max()))
+        inside = torch.arange(found.n_times, device=lengths.device) < lengths[:, None]
+        mask = found.mask & inside[..., None]
+        names = [
+            self.series_names[i] if n == int(self.lengths[i]) else f"{self.series_names[i]}[{a}:{a + n}]"
+            for i, a, n in zip(series.tolist(), first.tolist(), lengths.tolist(), strict=True)
+        ]
+        parts = (found.values * mask, continued(found.times, lengths), mask, lengths, found.origin)
+        return self.of_parts(*parts, names, self.channels, self.time_unit)
 
     def thinned(self, stride: int) -> Observations:
         """Every ``stride``-th row, from each of the ``stride`` first rows on: all data, at a longer lag.
@@ -256,6 +294,11 @@ class Observations:
     def n_values(self) -> int:
         """Number of observed values."""
         return int(self.mask.sum())
+
+    @property
+    def longest_gap(self) -> float:
+        """Longest time between neighbouring rows of a series, in the data's time unit."""
+        return float(self.times.diff(dim=-1)[self.inside[:, 1:]].max())
 
     @property
     def fingerprint(self) -> str:

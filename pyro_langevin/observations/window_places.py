@@ -41,6 +41,25 @@ def place_windows(counts: Tensor, numbers: Tensor, stride: int) -> tuple[Tensor,
     return series, (numbers - ends[series] + counts[series]) * stride
 
 
+def place_parts(times: Tensor, lengths: Tensor, longest: float) -> tuple[Tensor, Tensor, Tensor]:
+    """Series, first row and length of the parts between gaps longer than ``longest``; lone rows are no part.
+
+    Args:
+        times: ``(series, time)``.
+        lengths: Rows of every series, ``(series,)``.
+        longest: In the unit of the times.
+
+    Returns:
+        Each ``(part,)``.
+    """
+    begins = torch.arange(times.shape[1], device=times.device) < lengths[:, None]
+    begins[:, 1:] &= times.diff(dim=-1) > longest
+    series, first = begins.nonzero(as_tuple=True)
+    last = series.diff(append=series[-1:] + 1) > 0  # these go to the end of their series
+    rows = torch.where(last, lengths[series], first.roll(-1)) - first
+    return series[rows > 1], first[rows > 1], rows[rows > 1]
+
+
 def continued(times: Tensor, lengths: Tensor) -> Tensor:
     """Times ``(series, time)`` whose entries beyond ``lengths`` go on with the last gap before it."""
     last = times.gather(1, lengths[:, None] - 1)

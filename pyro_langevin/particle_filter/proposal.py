@@ -15,7 +15,7 @@ from pyro_langevin.dynamics.transition import Transition
 from pyro_langevin.paths import DenseGaussMarkovPath, GaussMarkovPath, LangevinPath, TiltedPath
 from pyro_langevin.paths.clock import pad_batch
 from pyro_langevin.paths.langevin import LOG_2PI
-from pyro_langevin.paths.tilt import Tilt
+from pyro_langevin.paths.tilt import DiagonalTilt
 
 _NDIM = 5  # of time-leftmost states (time, particle, run, series, dim)
 
@@ -89,7 +89,7 @@ class TiltedSteps:
             transition = self.prior.dynamics.transition(z, step)
             tilt = tilting.tilt(z, transition, step)
             if self.widening != 1.0:
-                tilt = tilt.then(Tilt.per_coordinate(torch.zeros_like(z), torch.full_like(z, self.widening)))
+                tilt = tilt.then(DiagonalTilt(torch.zeros_like(z), torch.full_like(z, self.widening)))
             noise = torch.randn_like(z)
             kick = _chosen(by_prior, noise, tilt.apply(noise))
             return transition.apply(kick), tilt.log_ratio(kick, tilt.whiten(kick))

@@ -12,7 +12,7 @@ from pyro_langevin.dynamics.control_port import ControlPort
 from pyro_langevin.dynamics.transition import Transition
 from pyro_langevin.paths.clock import pad_batch
 from pyro_langevin.paths.parametrisation import Additive, NoiseCoordinates, Parametrisation, embedded
-from pyro_langevin.paths.tilt import Tilt
+from pyro_langevin.paths.tilt import DiagonalTilt, Tilt
 from pyro_langevin.paths.tilted import Tilting
 
 
@@ -74,7 +74,7 @@ class Controls:
         control = self.law(z, self.position, self.context)
         shift = self.parametrisation.shift(control.push, z, transition, step, port)
         damped = control.multiplier.expand(*z.shape[:-1], len(port.noise))
-        return Tilt.per_coordinate(shift, embedded(damped, port.noise, torch.ones_like(z)))
+        return DiagonalTilt(shift, embedded(damped, port.noise, torch.ones_like(z)))
 
     def _with(self, position: Tensor, context: Tensor) -> Controls:
         return Controls(self.law, position, context, self.parametrisation, self.port)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from torch import Tensor
 from torch.distributions import Distribution
 
+from pyro_langevin.paths.independent_messages import IndependentMessages
 from pyro_langevin.paths.langevin import Dynamics
-from pyro_langevin.paths.tilt import Messages
+from pyro_langevin.paths.messages import Messages
 from pyro_langevin.paths.tilted import TiltedPath
 from pyro_langevin.time_grid import TimeGrid
 
@@ -27,20 +28,20 @@ class SteeredPath(TiltedPath):
         messages: One message a step.
     """
 
-    tilting: Messages
+    tilting: Messages | IndependentMessages
 
     def __init__(
         self,
         dynamics: Dynamics,
         initial: Distribution,
         times: Tensor | TimeGrid,
-        messages: Messages,
+        messages: Messages | IndependentMessages,
         *,
         validate_args: bool | None = None,
     ) -> None:
         super().__init__(dynamics, initial, times, messages, validate_args=validate_args)
 
     @property
-    def messages(self) -> Messages:
+    def messages(self) -> Messages | IndependentMessages:
         """One message a step."""
         return self.tilting

@@ -1,4 +1,4 @@
-"""Tilted noise: what makes a posterior's step out of the prior's, and the messages that tilt it."""
+"""Tilted noise: what makes a posterior's step out of the prior's."""
 
 from __future__ import annotations
 
@@ -7,94 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from pyro_langevin.dynamics.small_matrices import inverse_root, matvec, solve
-from pyro_langevin.dynamics.transition import DiagonalTransition, Transition
-from pyro_langevin.paths.clock import pad_batch
+from pyro_langevin.dynamics.small_matrices import matvec, solve
 from pyro_langevin.paths.langevin import LOG_2PI
-
-
-@dataclass(frozen=True, eq=False)
-class Messages:
-    """Gaussian messages ``exp(-(z - centre)^T H (z - centre) / 2)`` on the states after each step.
-
-    They may speak of the leading coordinates alone (``size < dim``), such as the position of underdamped dynamics.
-    Where a transition is closed by a kick, they speak of the state before it.
-
-    Attributes:
-        centre: ``(n_steps, *batch, size)``, time leftmost.
-        root: ``(n_steps, *batch, size, m)``, any factor of the precision ``H = root @ root.T``.
-    """
-
-    centre: Tensor
-    root: Tensor
-
-    def padded(self, ndim: int) -> Messages:
-        """Room for the batch dimensions of time-leftmost states with ``ndim`` dimensions."""
-        return Messages(pad_batch(self.centre, ndim), pad_batch(self.root, ndim + 1))
-
-    def each(self) -> list[Messages]:
-        """The messages of one step each, in the order of time."""
-        pairs = zip(self.centre.unbind(0), self.root.unbind(0), strict=True)
-        return [Messages(centre, root) for centre, root in pairs]
-
-    def tilt(self, z: Tensor, transition: Transition, step: Tensor) -> Tilt:
-        """The transition's noise, given the message on the state that it leads to."""
-        return self.given(transition).tilt(z, transition, step)
-
-    def given(self, transition: Transition) -> Gains:
-        """What the messages do to transitions of the scale of this one, wherever they begin."""
-        size, dim = self.centre.shape[-1], transition.mean.shape[-1]
-        deviation = transition.deviation if isinstance(transition, DiagonalTransition) and size == dim else None
-        if deviation is not None:
-            pull = deviation.unsqueeze(-1) * self.root
-        else:
-            pull = transition.scale[..., :size, :].mT @ self.root  # L^T A, with H = A A^T
-        one = torch.eye(dim, dtype=pull.dtype, device=pull.device)
-        precision = 1.0 + pull.square() if pull.shape[-2:] == (1, 1) else one + pull @ pull.mT
-        spread, log_precision = inverse_root(precision)
-        if deviation is not None:  # M^-1 L^T H L = 1 - M^-1 saves two products
-            gain = (one - spread @ spread.mT) / deviation.unsqueeze(-2)
-        else:
-            gain = spread @ (spread.mT @ (pull @ self.root.mT))
-        return Gains(self.centre, gain, spread, log_precision)
-
-
-@dataclass(frozen=True, eq=False)
-class Gains:
-    """Messages together with the scale of the transitions that they steer: all but where these lead.
-
-    With ``M = 1 + L^T H L`` the noise becomes ``N(M^-1 L^T H (centre - mean), M^-1)``.
-
-    Attributes:
-        centre: ``(n_steps, *batch, size)``, time leftmost.
-        gain: ``M^-1 L^T H``, ``(n_steps, *batch, dim, size)``.
-        spread: Factor of ``M^-1``, ``(n_steps, *batch, dim, dim)``.
-        log_precision: Log determinant of ``M``, ``(n_steps, *batch)``.
-    """
-
-    centre: Tensor
-    gain: Tensor
-    spread: Tensor
-    log_precision: Tensor
-
-    def padded(self, ndim: int) -> Gains:
-        """Room for the batch dimensions of time-leftmost states with ``ndim`` dimensions."""
-        gain, spread = pad_batch(self.gain, ndim + 1), pad_batch(self.spread, ndim + 1)
-        return Gains(pad_batch(self.centre, ndim), gain, spread, pad_batch(self.log_precision, ndim - 1))
-
-    def each(self) -> list[Gains]:
-        """The gains of one step each, in the order of time."""
-        parts = (self.centre, self.gain, self.spread, self.log_precision)
-        return [Gains(*step) for step in zip(*(part.unbind(0) for part in parts), strict=True)]
-
-    def given(self, transition: Transition) -> Gains:
-        """These gains: a transition's scale is what they were made of."""
-        return self
-
-    def tilt(self, z: Tensor, transition: Transition, step: Tensor) -> Tilt:
-        """The transition's noise, given the message on the state that it leads to."""
-        offset = self.centre - transition.mean[..., : self.centre.shape[-1]]
-        return Tilt(matvec(self.gain, offset), self.spread, self.log_precision)
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,11 +24,6 @@ class Tilt:
     shift: Tensor
     spread: Tensor
     log_precision: Tensor
-
-    @classmethod
-    def per_coordinate(cls, shift: Tensor, multiplier: Tensor) -> Tilt:
-        """Independent coordinates: ``shift`` and standard deviations ``multiplier``, both ``(*batch, dim)``."""
-        return cls(shift, torch.diag_embed(multiplier), -2.0 * multiplier.log().sum(-1))
 
     def then(self, inner: Tilt) -> Tilt:
         """This tilt, applied to noise that is itself tilted by ``inner``: Gaussian again."""
@@ -143,3 +52,42 @@ class Tilt:
         dim = self.shift.shape[-1]
         squares = self.spread.square().sum((-2, -1)) + self.shift.square().sum(-1)
         return 0.5 * (squares - dim + self.log_precision)
+
+
+class DiagonalTilt(Tilt):
+    """Tilted noise with independent coordinates, which saves the products with a matrix.
+
+    Args:
+        shift: ``(*batch, dim)``.
+        multiplier: Standard deviations, ``(*batch, dim)``.
+
+    Attributes:
+        multiplier: The diagonal of ``spread``.
+    """
+
+    multiplier: Tensor
+
+    def __init__(self, shift: Tensor, multiplier: Tensor) -> None:
+        log_precision = -2.0 * multiplier.log().sum(-1)
+        for name, value in (("shift", shift), ("multiplier", multiplier), ("log_precision", log_precision)):
+            object.__setattr__(self, name, value)  # the class is frozen
+
+    @property
+    def spread(self) -> Tensor:
+        """The matrix, made when it is asked for, ``(*batch, dim, dim)``."""
+        return torch.diag_embed(self.multiplier)
+
+    def then(self, inner: Tilt) -> Tilt:
+        if isinstance(inner, DiagonalTilt):
+            return DiagonalTilt(self.shift + self.multiplier * inner.shift, self.multiplier * inner.multiplier)
+        return super().then(inner)
+
+    def apply(self, noise: Tensor) -> Tensor:
+        return self.shift + self.multiplier * noise
+
+    def whiten(self, value: Tensor) -> Tensor:
+        return (value - self.shift) / self.multiplier
+
+    def kl(self) -> Tensor:
+        squares = self.multiplier.square() + self.shift.square() - 1.0
+        return 0.5 * (squares.sum(-1) + self.log_precision)

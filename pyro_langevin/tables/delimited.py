@@ -8,14 +8,14 @@ from pathlib import Path
 
 import numpy as np
 
-from pyro_langevin.tables.table import MISSING, Table, TableError
+from pyro_langevin.tables.table import MISSING, Table, TableError, is_number
 
 #: In order of preference where several fit.
 DELIMITERS = ("\t", ",", ";", " ")
 COMMENT = ("#", "%")
 
 
-def read_delimited(path: Path, delimiter: str | None = None) -> Table:
+def read_delimited(path: Path, delimiter: str | None = None, *, decimal: str = ".") -> Table:
     """Table of a text file; lines that begin with # or % and empty lines are skipped.
 
     The header is the first line that is no comment; if that line holds numbers only, the header is the
@@ -25,18 +25,19 @@ def read_delimited(path: Path, delimiter: str | None = None) -> Table:
     Args:
         path: The file, UTF-8 or Latin-1.
         delimiter: One character; a blank stands for any white space. Default: whichever splits all lines
-            alike.
+            alike; a decimal comma is then none of them.
+        decimal: Decimal sign.
 
     Raises:
         TableError: If the file cannot be read, is empty, is not text, or a line has too many or too few
             fields.
     """
     comment, lines = _lines(path)
-    used = (
-        delimiter if delimiter is not None else _sniffed([comment or "", *(line for _, line in lines[:50])])
-    )
+    used = delimiter
+    if used is None:
+        used = _sniffed([comment or "", *(line for _, line in lines[:50])], decimal)
     first = [field.strip() for field in _split(lines[0][1], used)]
-    if not all(map(_is_number, first)):
+    if not all(field.lower() in MISSING or is_number(field, decimal) for field in first):
         header = first
         lines = lines[1:]
     else:
@@ -60,7 +61,7 @@ def read_delimited(path: Path, delimiter: str | None = None) -> Table:
             )
         rows.append(fields)
     places = np.array([number for number, _ in lines])
-    return Table(path, dict(zip(header, zip(*rows, strict=True), strict=True)), places, "line")
+    return Table(path, dict(zip(header, zip(*rows, strict=True), strict=True)), places, "line", decimal)
 
 
 def _lines(path: Path) -> tuple[str | None, list[tuple[int, str]]]:
@@ -98,23 +99,15 @@ def _split(line: str, delimiter: str) -> list[str]:
         return [line]
 
 
-def _sniffed(lines: list[str]) -> str:
+def _sniffed(lines: list[str], decimal: str) -> str:
     """The delimiter that splits the most lines into one same number of fields, above one."""
 
     def agreement(delimiter: str) -> int:
         counts = [len(_split(line, delimiter)) for line in lines]
         return max((counts.count(count) for count in counts if count > 1), default=0)
 
-    return max(DELIMITERS, key=agreement)
+    return max((delimiter for delimiter in DELIMITERS if delimiter != decimal), key=agreement)
 
 
 def _named(delimiter: str) -> str:
     return {"\t": "tabs", ",": "commas", ";": "semicolons", " ": "blanks"}.get(delimiter, repr(delimiter))
-
-
-def _is_number(field: str) -> bool:
-    try:
-        float(field)
-    except ValueError:
-        return field.lower() in MISSING
-    return True

@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 
 from pyro_langevin.observations import Observations
 from pyro_langevin.tables.array_files import read_netcdf, read_parquet
+from pyro_langevin.tables.dates import read_times
 from pyro_langevin.tables.delimited import read_delimited
+from pyro_langevin.tables.order import check_order, warn_of_gaps
 from pyro_langevin.tables.table import Table, TableError, TableWarning
 from pyro_langevin.tables.transform import Transform
 
@@ -27,25 +29,31 @@ def read_table(
     series: str | None = None,
     transform: str | None = None,
     delimiter: str | None = None,
+    decimal: str = ".",
+    missing: str | Sequence[str] = (),
     time_range: tuple[float, float] | None = None,
     time_unit: str = "",
 ) -> Observations:
     """Observations in files: delimited text (also with comment lines), ``.parquet`` or ``.nc``.
 
-    Every file is one series, or holds several that a column tells apart. An empty entry is a missing value; a
-    row with neither time nor values is skipped.
+    Every file is one series, or holds several that a column tells apart. An empty entry is a missing value, as are NA,
+    N/A, NaN, null and none; a row with neither time nor values is skipped.
 
     Args:
         paths: One file or several.
-        time: Column of the times; they must increase strictly within a series.
+        time: Column of the times; they must increase strictly within a series. Dates (ISO 8601, such as 2024-03-31 or
+            2024-03-31 09:58:30.1) are counted from the earliest of their file.
         values: Column or columns of the channels. In NetCDF, the name of a variable with a dimension more
             stands for all its entries.
         series: Column that tells the series of one file apart. Default: a file is a series.
         transform: Expression over the columns that replaces ``values``, such as ``-log(Ca)``; see
             :meth:`Transform.parse <pyro_langevin.tables.transform.Transform.parse>`.
         delimiter: Of text files. Default: found out.
+        decimal: Decimal sign of text files, "." or ",".
+        missing: What else stands for a missing value, such as "n.d." or "-999".
         time_range: Earliest and latest time to keep.
-        time_unit: Unit of the times, for tables and figures.
+        time_unit: Unit of the times, for tables and figures. Dates are counted in it: ns, us, ms, s (the default of
+            dates), min, h, d or yr.
 
     Raises:
         TableError: A file or column that is not there, a file that cannot be read, text in a column of
@@ -53,7 +61,8 @@ def read_table(
         ObservationError: What is read cannot be used, for example a constant channel.
 
     Warns:
-        TableWarning: Where ``transform`` is undefined, such as the logarithm of 0: the values become missing.
+        TableWarning: Where ``transform`` is undefined, such as the logarithm of 0: the values become missing. Where a
+            gap is more than a thousand times as long as the usual one: another series may begin there.
     """
     files = [Path(path) for path in ([paths] if isinstance(paths, (str, PathLike)) else paths)]
     wanted = [values] if isinstance(values, str) else list(values)
@@ -65,18 +74,24 @@ def read_table(
         raise TableError(
             f"delimiter: expected one character, got {delimiter!r}; leave it out to have it found"
         )
+    if decimal not in (".", ","):
+        raise TableError(f"decimal: expected '.' or ',', got {decimal!r}; name the decimal sign of the numbers")
+    absent = [missing] if isinstance(missing, str) else list(missing)
     parsed = None if transform is None else Transform.parse(transform)
     found_values, found_times, names = [], [], []
     channels: list[str] = []
     undefined = 0
     for path in files:
-        table = _read_file(path, time, series, delimiter)
-        times = table.numbers(time)
-        numbers, channels, n_undefined = _channels(table, wanted, parsed)
+        table = _read_file(path, time, series, delimiter, decimal)
+        for name in (time, *([] if series is None else [series])):
+            table.column(name)  # a slip in a name is told before anything about entries
+        numbers, channels, n_undefined = _channels(table, wanted, parsed, absent)
+        times, time_unit = read_times(table, time, unit=time_unit)
         undefined += n_undefined
         kept = _kept(table, time, times, numbers, time_range)
         for label, rows in _rows_of_series(table, series, kept):
-            _check_order(table, time, times[rows], rows, series)
+            check_order(table, time, times[rows], rows, series)
+            warn_of_gaps(table, times[rows], rows, series)
             found_values.append(numbers[rows])
             found_times.append(times[rows])
             names.append(label if len(files) == 1 and series is not None else _name(path, label))
@@ -90,17 +105,17 @@ def read_table(
     return Observations(found_values, found_times, series_names=names, channels=channels, time_unit=time_unit)
 
 
-def _read_file(path: Path, time: str, series: str | None, delimiter: str | None) -> Table:
+def _read_file(path: Path, time: str, series: str | None, delimiter: str | None, decimal: str) -> Table:
     match path.suffix.lower():
         case ".parquet" | ".pq":
             return read_parquet(path)
         case ".nc" | ".nc4" | ".netcdf":
             return read_netcdf(path, time=time, series=series)
-    return read_delimited(path, delimiter)
+    return read_delimited(path, delimiter, decimal=decimal)
 
 
 def _channels(
-    table: Table, wanted: Sequence[str], transform: Transform | None
+    table: Table, wanted: Sequence[str], transform: Transform | None, missing: Sequence[str]
 ) -> tuple[Array, list[str], int]:
     """Values ``(row, channel)``, names of the channels, and the number of undefined values."""
     names: list[str] = []
@@ -108,8 +123,8 @@ def _channels(
         parts = [column for column in table.columns if column.startswith(f"{name}[")]
         names += parts if parts and name not in table.columns else [table.column(name)]
     if transform is None:
-        return np.stack([table.numbers(name) for name in names], axis=-1), names, 0
-    result, undefined = transform.evaluate({name: table.numbers(name) for name in transform.columns})
+        return np.stack([table.numbers(name, missing=missing) for name in names], axis=-1), names, 0
+    result, undefined = transform.evaluate({name: table.numbers(name, missing=missing) for name in transform.columns})
     return result, list(transform.channels), undefined
 
 
@@ -147,22 +162,6 @@ def _rows_of_series(
     for row in rows.tolist():
         found.setdefault(labels[row], []).append(row)
     return [(label, np.array(own)) for label, own in found.items()]
-
-
-def _check_order(table: Table, time: str, times: Array, rows: NDArray[np.int64], series: str | None) -> None:
-    wrong = np.flatnonzero(np.diff(times) <= 0)
-    if not len(wrong):
-        return
-    first, second = wrong[0], wrong[0] + 1
-    repeated = times[first] == times[second]
-    fix = "remove or average repeated rows" if repeated else "sort the rows by time"
-    if series is None:
-        fix += ", or name the column that tells the series apart"
-    raise TableError(
-        f"{table.path}, {table.place} {table.places[rows[second]]}, column {time!r}: expected strictly "
-        f"increasing times, got {'repeated' if repeated else 'unsorted'} times: {times[second]:.10g} after "
-        f"{times[first]:.10g} ({len(wrong)} such places); {fix}"
-    )
 
 
 def _name(path: Path, label: str) -> str:

@@ -72,7 +72,11 @@ class Transform:
         except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
             if isinstance(error, TableError):
                 raise
-            raise _refused(text, "something that does not parse", "check its parentheses and signs") from None
+            raise _refused(
+                text,
+                "something that does not parse",
+                "check its parentheses and signs, and put names of columns with blanks in back quotes: log(`Ca 2`)",
+            ) from None
         parts = tuple(body.elts) if isinstance(body, ast.Tuple) else (body,)
         used: dict[str, None] = {}
         for part in parts:

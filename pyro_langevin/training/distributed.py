@@ -34,11 +34,11 @@ class Crew:
     Args:
         rank: Number of this process; the first, 0, is the one that writes and shows progress.
         size: Number of processes.
-        group: Their own ``torch.distributed`` group.
     """
 
-    def __init__(self, rank: int = 0, size: int = 1, group: Any = None) -> None:
-        self.rank, self.size, self._group = rank, size, group
+    def __init__(self, rank: int = 0, size: int = 1) -> None:
+        self.rank, self.size = rank, size
+        self._group: Any = None
         self._stopped = False
         self._handlers: dict[int, Any] = {}
 
@@ -47,10 +47,12 @@ class Crew:
         """All processes of the initialised ``torch.distributed`` group; this process alone where there is none."""
         if not dist.is_available() or not dist.is_initialized() or dist.get_world_size() == 1:
             return cls()
-        # a group of our own can be left when something goes wrong, which tells the others
-        return cls(dist.get_rank(), dist.get_world_size(), dist.new_group(backend=_backend()))
+        return cls(dist.get_rank(), dist.get_world_size())
 
     def __enter__(self) -> Crew:
+        if self.size > 1:
+            # a group of our own can be left when something goes wrong, which tells the others
+            self._group = dist.new_group(backend=_backend())
         if self.size > 1 and threading.current_thread() is threading.main_thread():
             # torchrun passes every Ctrl-C on to processes that had it already: one or several mean the same
             self._handlers = {one: signal.signal(one, self._stop) for one in (signal.SIGINT, signal.SIGTERM)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
@@ -31,6 +32,7 @@ from pyro_langevin.training.result import FitResult, FittedMember
 from pyro_langevin.training.seed import Recipe, Task
 from pyro_langevin.training.workers import train_apart
 
+_BREAK = 1000.0  # times the typical gap, beyond which a gap is a break of the record
 _SAMPLED = 100_000  # rows of a long record from which it is started
 
 
@@ -105,6 +107,7 @@ def fit(
     chosen = _seeds(seeds)
     if steps < 3:
         raise ValueError(f"fit: expected at least 3 steps, got {steps}")
+    _warn_of_breaks(observations)
     crew = Crew.present()
     if workers < 1 or (workers > 1 and crew.size > 1):
         raise TrainingError(
@@ -261,3 +264,19 @@ def _in_stretches(
         observations = LongRecord.of(observations)
     record = observations.to(device)
     return record, record.sample(_SAMPLED, generator=torch.Generator().manual_seed(0))
+
+
+def _warn_of_breaks(observations: Observations | LongRecord) -> None:
+    longest, typical = observations.longest_gap, observations.typical_gap
+    if longest > _BREAK * typical:
+        fix = (
+            f"cut the series there, observations.cut_at_gaps({_BREAK * typical:.3g})"
+            if isinstance(observations, Observations)
+            else "give the record as a list that has an entry for each part"
+        )
+        warnings.warn(
+            f"fit: a gap of {longest:.4g} is {longest / typical:.0f} times the typical one; paths go through it step "
+            f"by step, which takes memory and time and tells little: {fix}",
+            UserWarning,
+            stacklevel=3,
+        )

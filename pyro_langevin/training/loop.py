@@ -6,7 +6,6 @@ import copy
 import math
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,62 +15,25 @@ from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
 from tqdm import tqdm
 
-from pyro_langevin.grid_filter import Hops, StateGrid, Transitions, drawn_hops
 from pyro_langevin.guides import AmortisedGuide
 from pyro_langevin.model import LangevinModel
 from pyro_langevin.observations import LongRecord, Observations
 from pyro_langevin.training.checkpoint import save_checkpoint
+from pyro_langevin.training.counts import Counts, count_hops, count_transitions
 from pyro_langevin.training.distributed import Crew
 from pyro_langevin.training.errors import TrainingError
 from pyro_langevin.training.evidence import EvidenceObjective
 from pyro_langevin.training.hop_calibration import calibrate_hopping
-from pyro_langevin.training.lag import Agreement, agreement, choose_lag, lagged_transitions, state_of_cells
-from pyro_langevin.training.phases import (
-    Phase,
-    bound,
-    choose_max_step,
-    parameters,
-    release,
-    training_windows,
-)
+from pyro_langevin.training.lag import Agreement, choose_lag
+from pyro_langevin.training.phases import Phase, bound, choose_max_step, parameters, release, training_windows
+from pyro_langevin.training.progress import Progress
 
 _CLIP = 0.5  # times the median of recent gradient norms: most steps have the same length, outliers no say
 _RECENT = 50  # steps that "recent" means
-_WARM_UP = 20
+_LARGEST = 1e15  # of a gradient: far beyond, its norm overflows, and clipping divides infinity by infinity
 _SNAPSHOT_EVERY = 25
 _MOST_RESTARTS = 8
-_PLATEAU = 100  # steps over which a mean must fall for training to go on at full rate
 _INNER_STEPS = 8  # steps per observation where nothing is known of the wells yet
-_LAST_SHARE = 0.5  # share of a phase's steps in which the rate falls to zero
-
-
-@dataclass
-class Progress:
-    """Where a fit stands; all of it goes into a checkpoint.
-
-    Attributes:
-        phase: Index of the phase.
-        step: Steps done in it.
-        decay_from: Step at which the learning rate began to fall.
-        rate: Factor on the learning rate, lowered at every restart.
-        restarts: Returns to the last good state.
-        lag: Rows between the transitions that are counted; 0 where none are.
-        agreement: Whether the rows tell of the same hops as the lag; the text of an :class:`Agreement`.
-        settled: Whether what the phase starts from is settled: it must not be twice.
-        loss: Loss per observed value at every step so far.
-        phase_names: The phase of every step so far.
-    """
-
-    phase: int = 0
-    step: int = 0
-    decay_from: int | None = None
-    rate: float = 1.0
-    restarts: int = 0
-    lag: int = 0
-    agreement: str = str(Agreement.FULL)
-    settled: bool = False
-    loss: list[float] = field(default_factory=list)
-    phase_names: list[str] = field(default_factory=list)
 
 
 class Trainer:
@@ -118,10 +80,7 @@ class Trainer:
         exact = any(phase.name == "evidence" for phase in phases)
         self.evidence = EvidenceObjective.over(states, model, observations) if exact else None
         self.progress = Progress()
-        self._transitions: Transitions | None = None
-        self._rows: Transitions | None = None
-        self._cell_states: Tensor | None = None
-        self._hops: Hops | None = None
+        self._counts = Counts()
         self._optimizer_state: dict[str, Any] | None = None
         self._norms: list[list[float]] = []
         self._random = torch.get_rng_state()
@@ -135,10 +94,7 @@ class Trainer:
             "optimizer": copy.deepcopy(self._optimizer_state),
             "progress": copy.deepcopy(self.progress.__dict__),
             "norms": copy.deepcopy(self._norms),
-            "transitions": None if self._transitions is None else self._transitions.__dict__,
-            "rows": None if self._rows is None else self._rows.__dict__,
-            "cell_states": self._cell_states,
-            "hops": None if self._hops is None else self._hops.__dict__,
+            **self._counts.state(),
             "random": self._random,
         }
 
@@ -154,11 +110,7 @@ class Trainer:
         self._optimizer_state = state["optimizer"]
         self.progress = Progress(**copy.deepcopy(state["progress"]))
         self._norms = copy.deepcopy(state["norms"])
-        lagged, rows = state["transitions"], state["rows"]
-        self._transitions = None if lagged is None else Transitions(**lagged)
-        self._rows = None if rows is None else Transitions(**rows)
-        self._cell_states = state["cell_states"]
-        self._hops = None if state["hops"] is None else Hops(**state["hops"])
+        self._counts = Counts.of(state)
         if random:
             torch.set_rng_state(state["random"])
         self._random = torch.get_rng_state()
@@ -189,11 +141,8 @@ class Trainer:
                 self._run_phase(phase, bar)
             else:
                 bar.update(phase.steps)
-            self.progress.phase += 1
-            self.progress.step, self.progress.decay_from, self.progress.rate = 0, None, 1.0
-            self.progress.settled = False
-            self._optimizer_state, self._norms = None, []
-            self._transitions = self._rows = self._hops = None
+            self.progress.next_phase()
+            self._optimizer_state, self._norms, self._counts = None, [], Counts()
             self.save()
 
     def _needed(self, phase: Phase) -> bool:
@@ -218,12 +167,13 @@ class Trainer:
             counts_rows = self.progress.agreement != Agreement.NONE
             if grid.dim > 1 and counts_rows and "hops" in self.progress.phase_names:
                 return False  # with the rows counted once is enough, and counting is dear in a plane
-            self._cell_states = self.crew.first(partial(state_of_cells, self.model, grid))
-            if not inertial:
-                self._count_transitions(phase, grid)
-            elif self._cell_states is not None:
-                data = self.stretches.with_equal_gaps()
-                self._hops = drawn_hops(self.model, data, grid, self._cell_states, self.progress.lag)
+            lag = self.progress.lag
+            if inertial:
+                self._counts = count_hops(self.model, self.stretches, grid, lag, self.crew)
+            else:
+                self._counts, self.progress.agreement = count_transitions(
+                    self.model, self.observations, grid, lag, phase, agreed=self.progress.agreement, crew=self.crew
+                )
         if phase.name == "posterior" and grid is None:
             calibrate_hopping(self.model, self.guide, self.stretches)
         if phase.name in ("bound", "posterior") and self.adapt_step:
@@ -232,18 +182,6 @@ class Trainer:
             elif phase.name == "bound":
                 self.model.max_step = gap / _INNER_STEPS * (1 + 1e-6)
         return True
-
-    def _count_transitions(self, phase: Phase, grid: StateGrid) -> None:
-        """Transitions at the lag, and from row to row unless these tell of another process."""
-        lag, states = self.progress.lag, self._cell_states
-        self._transitions = lagged_transitions(self.model, self.observations, grid, lag, crew=self.crew)
-        if phase.name == "transitions" and states is not None:
-            asked = partial(agreement, self.model, self._transitions, lag, grid, states)
-            self.progress.agreement = str(self.crew.first(asked))
-        if self.progress.agreement != Agreement.NONE:
-            self._rows = lagged_transitions(self.model, self.observations, grid, 1, crew=self.crew)
-        elif phase.name == "transitions":
-            self._cell_states = None  # first all transitions count alike
 
     def _run_phase(self, phase: Phase, bar: tqdm[Any]) -> None:
         current_loss = self._objective(phase)
@@ -278,7 +216,7 @@ class Trainer:
                     good = self.state()
                     if self.progress.step % (8 * _SNAPSHOT_EVERY) == 0:
                         self.save()
-                if self._finished(phase):
+                if self.progress.finished(phase):
                     bar.update(phase.steps - self.progress.step)
                     break
         except TrainingError as problem:
@@ -298,16 +236,10 @@ class Trainer:
 
     def _objective(self, phase: Phase) -> Callable[[], Tensor]:
         """What gives the loss of the current parameters, on a new batch of windows where the phase has batches."""
-        if self._transitions is not None:
-            assert self.evidence is not None
-            # in agreement every hop counts as often as it was seen, not once for every row of the lag
-            weight = 1.0 / self.progress.lag if self.progress.agreement == Agreement.FULL else 1.0
-            return partial(
-                self.evidence.of_transitions, self.model, self._transitions, self._rows, self._cell_states, weight
-            )
-        if self._hops is not None:
-            assert self.evidence is not None
-            return partial(self.evidence.of_hops, self.model, self._hops)
+        if self.evidence is not None:
+            counted = self._counts.objective(self.evidence, self.model, self.progress.lag, self.progress.agreement)
+            if counted is not None:
+                return counted
         windows = training_windows(self.model, self.observations, phase, self.window)
         of_batch = bound(self.model, self.guide)
         if phase.name == "evidence":
@@ -323,39 +255,18 @@ class Trainer:
         return of_share
 
     def _set_rate(self, optimizer: torch.optim.Optimizer, phase: Phase) -> None:
-        """Warm-up, then full rate to the plateau or the last stretch, then a cosine to zero."""
-        progress = self.progress
-        if progress.decay_from is None and progress.step >= (1.0 - _LAST_SHARE) * phase.steps:
-            progress.decay_from = progress.step
-        factor = min(1.0, (progress.step + 1) / _WARM_UP) * progress.rate
-        if progress.decay_from is not None:
-            share = (progress.step - progress.decay_from) / max(_LAST_SHARE * phase.steps, 1.0)
-            factor *= 0.5 * (1.0 + math.cos(math.pi * min(share, 1.0))) + 0.01
+        factor = self.progress.rate_factor(phase)
         for group in optimizer.param_groups:
             group["lr"] = phase.learning_rate * group["factor"] * factor
         if phase.name == "bound" and self.kl_annealing > 0:
-            self.model.annealing = min(1.0, 0.1 + 0.9 * progress.step / self.kl_annealing)
+            self.model.annealing = min(1.0, 0.1 + 0.9 * self.progress.step / self.kl_annealing)
 
     def _record(self, loss: float, phase: Phase, bar: tqdm[Any]) -> None:
-        progress = self.progress
-        progress.loss.append(loss)
-        progress.phase_names.append(phase.name)
-        progress.step += 1
+        self.progress.record(loss, phase)
         self._random = torch.get_rng_state()  # a step that is broken off is taken again with the same numbers
         bar.update(1)
         bar.set_description(phase.name, refresh=False)
         bar.set_postfix(loss=f"{loss:.4g}", refresh=False)
-        if progress.decay_from is None and progress.step >= 2 * _PLATEAU:
-            recent = torch.tensor(progress.loss[-2 * _PLATEAU :])
-            before, after = recent[:_PLATEAU], recent[_PLATEAU:]
-            error = (before.var() + after.var()).sqrt() / math.sqrt(_PLATEAU)
-            if float(before.mean() - after.mean()) < 0.5 * float(error):
-                progress.decay_from = progress.step
-
-    def _finished(self, phase: Phase) -> bool:
-        """A phase that met its plateau early ends when its learning rate is down."""
-        start = self.progress.decay_from
-        return start is not None and self.progress.step - start >= _LAST_SHARE * phase.steps
 
     def _non_finite(self, loss: Tensor, groups: list[dict[str, object]]) -> str | None:
         """Name of what is not finite, or None if all is well."""
@@ -363,7 +274,7 @@ class Trainer:
             name
             for module in (self.model, self.guide)
             for name, parameter in module.named_parameters()
-            if parameter.grad is not None and not bool(torch.isfinite(parameter.grad).all())
+            if parameter.grad is not None and not bool((parameter.grad.abs() < _LARGEST).all())
         ]
         if bool(torch.isfinite(loss)) and not bad:
             return None

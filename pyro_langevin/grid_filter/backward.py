@@ -1,0 +1,69 @@
+"""Drawing states backward through a filter that ran forward."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from pyro_langevin.grid_filter.evidence import propagator_of, run_filter
+from pyro_langevin.grid_filter.state_grid import StateGrid
+from pyro_langevin.model import LangevinModel
+from pyro_langevin.observations import Observations
+
+NUMBERS_AT_ONCE = 20_000_000  #: probabilities held in memory together
+
+
+def numbers_of(model: LangevinModel, grid: StateGrid) -> int:
+    """Numbers that a law is made of."""
+    return propagator_of(model, grid).start(torch.ones(len(grid.points))).numel()
+
+
+@dataclass(frozen=True, eq=False)
+class Drawn:
+    """Draws of a few series.
+
+    Attributes:
+        index: Cell, with momenta cell and momentum, ``(time, draw, series)``.
+        z: State in it, ``(time, draw, series, dim)``.
+        log_q: Log density of each state given those after it, ``(time, draw, series)``.
+        gained: Log evidence of each time given those before it, ``(time, series)``.
+    """
+
+    index: Tensor
+    z: Tensor
+    log_q: Tensor
+    gained: Tensor
+
+
+def draw_backward(
+    model: LangevinModel, observations: Observations, grid: StateGrid, draws: int, uniform: Tensor | None = None
+) -> Drawn:
+    """Draw a few series, with uniform random numbers ``(time, draw, series)`` where they are given."""
+    filtered = run_filter(model, observations, grid)
+    propagator = filtered.advance.propagator
+    at_once = max(1, NUMBERS_AT_ONCE // filtered.law[0].numel())
+    last = observations.n_times - 1
+    index, z, log_q = [], [], []
+    for number in torch.arange(draws).split(at_once):
+        weight = filtered.law[-1].clamp_min(0.0).expand(len(number), -1, -1)
+        found = [_drawn_along(weight, None if uniform is None else uniform[last, number])]
+        for k in reversed(range(last)):
+            weight = (filtered.law[k] * filtered.advance.towards(found[-1][0], k)).clamp_min(0.0)
+            found.append(_drawn_along(weight, None if uniform is None else uniform[k, number]))
+        index.append(torch.stack([one[0] for one in reversed(found)]))
+        z.append(propagator.place(index[-1]))
+        log_q.append(torch.stack([one[1] for one in reversed(found)]))
+    density = torch.cat(log_q, 1) - math.log(propagator.volume)
+    return Drawn(torch.cat(index, 1), torch.cat(z, 1), density, filtered.gained)
+
+
+def _drawn_along(weight: Tensor, uniform: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Index drawn along the last axis, in proportion to weights, and the log of its probability."""
+    total = weight.cumsum(-1)
+    level = total[..., -1:]
+    uniform = torch.rand_like(level) if uniform is None else uniform.unsqueeze(-1)
+    index = torch.searchsorted(total, uniform * level).clamp_max(weight.shape[-1] - 1)
+    return index.squeeze(-1), (weight.gather(-1, index) / level).log().squeeze(-1)
