@@ -12,6 +12,7 @@
 
 # %%
 import os
+import textwrap
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -22,7 +23,7 @@ from pyro_langevin import datasets
 
 SMOKE = bool(os.environ.get("PYRO_LANGEVIN_SMOKE"))  # a few seconds, to see that it runs
 N_SERIES, N_TIMES = (3, 40) if SMOKE else (48, 200)
-FIT = {"steps": 3, "seeds": 1} if SMOKE else {"steps": 240, "seeds": 3, "workers": 2}
+FIT = {"steps": 3, "seeds": 1} if SMOKE else {"seeds": 3, "workers": 2}
 STAY = 0.95
 
 # %% [markdown]
@@ -55,8 +56,8 @@ data = {
 # than chance.
 
 # %%
-def exact_smoother(known: datasets.HiddenMarkovData) -> np.ndarray:
-    """p(state | all categories), (series, time, state), of the true chain."""
+def exact_smoother(known: datasets.HiddenMarkovData) -> tuple[np.ndarray, float]:
+    """p(state | all categories), (series, time, state), of the true chain; and time over expected jumps."""
     codes = known.observations.values[..., 0].numpy().astype(int)
     likelihood = known.emission.T[codes]
     before = np.empty_like(likelihood)
@@ -70,10 +71,14 @@ def exact_smoother(known: datasets.HiddenMarkovData) -> np.ndarray:
         weight = (after[:, time] * likelihood[:, time]) @ known.transition.T
         after[:, time - 1] = weight / weight.sum(-1, keepdims=True)
     smoothed = before * after
-    return smoothed / smoothed.sum(-1, keepdims=True)
+    ahead = (after * likelihood)[:, 1:]
+    any_way = (before[:, :-1] @ known.transition * ahead).sum(-1)
+    stays = (before[:, :-1] * np.diag(known.transition) * ahead).sum(-1) / any_way
+    return smoothed / smoothed.sum(-1, keepdims=True), stays.size / float((1 - stays).sum())
 
 
-best = {name: exact_smoother(known) for name, known in data.items()}
+exact = {name: exact_smoother(known) for name, known in data.items()}
+best = {name: smoothed for name, (smoothed, _) in exact.items()}
 
 # %% [markdown]
 # ## The fits
@@ -133,7 +138,7 @@ counts = np.histogram2d(best[name].ravel(), found[name][0].ravel(), bins=[edges,
 mesh = axes["against"].pcolormesh(edges, edges, np.log10(counts.T + 1), cmap="Greys")
 axes["against"].plot([0, 1], [0, 1], linewidth=0.8)
 axes["against"].set(xlabel="p(state), exact smoother", ylabel="p(state), Langevin fit", aspect="equal")
-figure.colorbar(mesh, ax=axes["against"], label="log10(1 + count)")
+_ = figure.colorbar(mesh, ax=axes["against"], label="log10(1 + count)")
 
 # %% [markdown]
 # ## Is it a chain that a potential can explain?
@@ -150,8 +155,15 @@ for name, idata in draws.items():
         f"{name:15s}  {float(balance['z']):8.1f} sd         {float(balance['p_value']):7.1g}"
         f"     p = {float(balance['asymmetry_p_value']):7.1g}         {'yes' if warned else 'no'}"
     )
-for warning in pl.audit(draws["cycle of four"]):
-    print(f"\n{warning}")
+
+# %% [markdown]
+# What else `pl.audit` has to say of the three fits, each warning cut short:
+
+# %%
+for name, idata in draws.items():
+    print(name)
+    for warning in pl.audit(idata):
+        print(textwrap.indent(textwrap.fill(textwrap.shorten(warning, 230, placeholder=" ..."), 110), "    "))
 
 # %% [markdown]
 # ## Recovered against true
@@ -182,7 +194,7 @@ for name, idata in draws.items():
     kinetics = idata["kinetics"]
     jumps = kinetics["events"].sum(("draw", "state_from", "state_to"))
     on_paths = (kinetics["exposure"].sum(("draw", "state")) / jumps).values.tolist()
-    row("dwell, paths", float(known.mean_dwell.mean()), dwell(known.states), nan, on_paths)
+    row("dwell, paths", float(known.mean_dwell.mean()), dwell(known.states), exact[name][1], on_paths)
     learned = kinetics["dwell_prior"].mean("state").values.tolist()
     row("dwell, potential", float(known.mean_dwell.mean()), nan, nan, learned)
     right = [float((p.argmax(-1) == known.states).mean()) for p in found[name]]
@@ -190,3 +202,24 @@ for name, idata in draws.items():
     apart = [float(abs(p - smoothed).sum(-1).mean() / 2) for p in found[name]]
     row("away from exact", 0.0, nan, 0.0, apart)
     print()
+
+# %% [markdown]
+# ## What this cannot tell
+#
+# *Which state it is, and how time is shared out*, come out as well as they can: decoded states are right as often as the
+# exact smoother's to within one in a hundred, and shares of time are those of the record to within .02, in every seed.
+#
+# *How long a visit lasts* does not. On the posterior paths visits are 9 to 19 % longer than what the exact smoother finds
+# in the same record. The potential by itself is further off, 13 to 17 % too short for two states and half as long again
+# to 70 % too long for three and four, and in each of the three the audit says that potential and paths disagree. The
+# reason lies in the data: a jump takes no time, but a path has to cross the barrier, for which the learned diffusion
+# needs some steps. A quicker one asks for wells that are sharper still. The spread between seeds is a few per cent, so
+# that more seeds would not show the fault; the comparison of potential and paths does.
+#
+# *A barrier* between such states is nobody's truth. The interval of the first one, wider than its height, says so.
+#
+# *The direction of the cycle* is in no potential. Its four wells look like any other four, and only the test of detailed
+# balance tells. Codes do not matter to it: categories are names, and a channel of a few distinct values is tested as such.
+#
+# Where states and dwells of such data are all that is asked for, a hidden Markov model is the better choice. It is fitted
+# in seconds and has no barrier to cross.
