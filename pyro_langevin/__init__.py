@@ -38,8 +38,17 @@ from pyro_langevin.emissions import (
     JointEmission,
     PoissonEmission,
     StudentTEmission,
+    TransformerEmission,
 )
-from pyro_langevin.encoders import ConvolutionalEncoder, Encoder, Filtering, RecurrentEncoder, Smoothing, TwoSided
+from pyro_langevin.encoders import (
+    ConvolutionalEncoder,
+    Encoder,
+    Filtering,
+    RecurrentEncoder,
+    Smoothing,
+    TransformerEncoder,
+    TwoSided,
+)
 from pyro_langevin.grid_filter import StateGrid, grid_log_evidence, sample_smoothed
 from pyro_langevin.guides import ControlledGuide, ControlNetwork, GaussMarkovGuide, JointGuide, SteeredGuide
 from pyro_langevin.inference_data import (
@@ -93,6 +102,7 @@ from pyro_langevin.plots import (
     plot_timescales,
 )
 from pyro_langevin.potentials import (
+    CoupledOscillatorPotential,
     LocalExpansion,
     MixturePotential,
     NeuralPotential,
@@ -119,6 +129,7 @@ __all__ = [
     "ControlledGuide",
     "ControlledPath",
     "Controls",
+    "CoupledOscillatorPotential",
     "DecodedEmission",
     "DenseGaussMarkovPath",
     "Emission",
@@ -165,6 +176,8 @@ __all__ = [
     "StudentTEmission",
     "TimeGrid",
     "TrainingError",
+    "TransformerEmission",
+    "TransformerEncoder",
     "TwoSided",
     "Underdamped",
     "add_log_likelihood",

@@ -3,12 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
+from urllib.parse import urlsplit
 
 import matplotlib.pyplot as plt
 import pyro
 import pytest
 import torch
 from precision import default_dtype
+
+try:
+    import pooch
+except ImportError:
+    pooch = None
+
+
+@pytest.fixture(autouse=True)
+def no_downloads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Recorded data come from this machine or not at all."""
+    if pooch is None:
+        return
+    retrieve = pooch.retrieve
+
+    def local(url: str, *args: Any, **options: Any) -> Any:
+        if urlsplit(url).hostname != "127.0.0.1":
+            raise OSError("tests download nothing")
+        return retrieve(url, *args, **options)
+
+    monkeypatch.setattr(pooch, "retrieve", local)
 
 
 @pytest.fixture

@@ -160,6 +160,10 @@ def test_recorded_data_say_where_they_are_looked_for(
     monkeypatch.setenv("PYRO_LANGEVIN_DATA", str(tmp_path))
     with pytest.raises(FileNotFoundError, match="kinsoft_sim_level1"):
         datasets.kinsoft()
+    with pytest.raises(FileNotFoundError, match="lfads_lorenz.h5"):
+        datasets.lorenz_spikes()
+    with pytest.raises(FileNotFoundError, match="mocap35.mat"):
+        datasets.walking()
 
 
 needs_data = pytest.mark.skipif(
@@ -186,11 +190,50 @@ def test_ice_core_agrees_with_the_experts() -> None:
 
 
 @needs_data
+def test_isotopes_are_warm_where_dust_is() -> None:
+    dust, isotopes = datasets.ice_core(), datasets.ice_core_isotopes()
+    assert isotopes.observations.values.shape == (1, 3990, 1) and isotopes.observations.channels == ["d18O"]
+    assert isotopes.observations.times[0, [0, -1]].tolist() == [-59895.0, -20005.0]
+    assert (isotopes.warm == dust.warm[10:]).all()
+    value = isotopes.observations.values[0, :, 0].numpy()
+    assert value[0] == pytest.approx(-43.52) and value[-1] < -35
+    assert np.corrcoef(value, dust.observations.values[0, 10:, 0].numpy())[0, 1] > 0.7
+
+
+@needs_data
 def test_kinsoft_traces() -> None:
     observations = datasets.kinsoft()
     assert observations.n_series == 75 and int(observations.lengths.sum()) == 59487
     assert observations.typical_gap == pytest.approx(0.2) and observations.time_unit == "s"
     assert observations.series_names[9] == "trace_10"
+
+
+@needs_data
+def test_lorenz_spikes_have_the_rates_that_come_with_them() -> None:
+    train, valid = datasets.lorenz_spikes()
+    assert (train.observations.n_series, valid.observations.n_series) == (640, 160)
+    assert not set(train.observations.series_names) & set(valid.observations.series_names)
+    for data in (train, valid):
+        counts, expected = data.observations.values.double().numpy(), 0.01 * data.rates.astype(float)
+        # of Poisson counts the variance is the mean
+        error = (counts - expected).sum() / np.sqrt(expected.sum())
+        assert abs(error) < ALLOWED_ERRORS
+        same = data.rates[data.condition == data.condition[0]]
+        assert len(same) > 1 and np.ptp(same, axis=0).max() == 0.0
+        flat = data.states.reshape(-1, 3)
+        inputs = np.column_stack([flat, np.ones(len(flat))])
+        log_rates = np.log(data.rates.reshape(-1, 60))
+        left = log_rates - inputs @ np.linalg.lstsq(inputs, log_rates, rcond=None)[0]
+        assert np.abs(left).max() < 0.3  # all but linear in the Lorenz system
+
+
+@needs_data
+def test_walking_is_split_as_published() -> None:
+    train, valid, test = datasets.walking()
+    assert [data.shape for data in (train, valid, test)] == [(n, 300, 50) for n in (16, 3, 4)]
+    held = np.square(test[:, 3:] - test[:, 2:3]).mean()
+    assert held == pytest.approx(61.33, abs=0.01)  # the score of holding the last frame
+    assert (np.ptp(train, axis=(0, 1)) < 1e-9).sum() == 4
 
 
 def test_flashing_ratchet_is_driven_and_a_flat_one_is_not() -> None:

@@ -255,3 +255,15 @@ def test_padded_series_are_cut_within_their_length() -> None:
 def test_gaps_shorter_than_all_there_are_leave_nothing() -> None:
     with pytest.raises(ObservationError, match="cut_at_gaps: expected rows that are at most 0.5 apart"):
         Observations(np.random.default_rng(0).normal(size=20)).cut_at_gaps(0.5)
+
+
+def test_values_may_be_hidden_of_whole_channels_too(values: np.ndarray) -> None:
+    whole = Observations(values)
+    hidden = torch.tensor([True, False])
+    seen = whole.without(hidden)
+    assert not bool(seen.mask[..., 0].any()) and bool(seen.mask[..., 1].all())
+    assert float(seen.values[..., 0].abs().max()) == 0.0
+    assert torch.equal(seen.values[..., 1], whole.values[..., 1]) and torch.equal(seen.times, whole.times)
+    assert bool(whole.mask.all())  # the data themselves are left alone
+    again = seen.without(torch.zeros(3, 10, 1, dtype=torch.bool))
+    assert torch.equal(again.mask, seen.mask)

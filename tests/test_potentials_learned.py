@@ -11,7 +11,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from pyro_langevin.potentials import MixturePotential, NeuralPotential, Potential, QuadraticPotential
+from pyro_langevin.potentials import (
+    CoupledOscillatorPotential,
+    MixturePotential,
+    NeuralPotential,
+    Potential,
+    QuadraticPotential,
+)
 from pyro_langevin.potentials.analytic import DoubleWell, TripleWell
 from pyro_langevin.potentials.mixture import cluster
 
@@ -34,6 +40,13 @@ def network(dim: int, reference: Potential | None = None) -> NeuralPotential:
     return potential
 
 
+@torch.no_grad()
+def oscillators(dim: int, reach: int) -> CoupledOscillatorPotential:
+    potential = CoupledOscillatorPotential(dim, reach)
+    potential.stiffness, potential.coupling = torch.rand(dim) + 0.5, torch.rand(len(potential.pairs)) + 0.1
+    return potential
+
+
 class CoupledQuartic(Potential):
     """A user's potential: the energy alone, ``x^4 + x^2 y + y^2``."""
 
@@ -51,6 +64,8 @@ REGISTRY: dict[str, Callable[[], Potential]] = {
     "one Gaussian": lambda: mixture(2, 1),
     "default network": lambda: NeuralPotential(2),
     "network on a quadratic": lambda: network(2, QuadraticPotential(2, stiffness=[0.5, 2.0])),
+    "coupled oscillators": partial(oscillators, 3, 1),
+    "oscillators coupled farther": partial(oscillators, 4, 3),
     "network on a network": lambda: network(1, network(1)),
     "double well": lambda: DoubleWell(4.0, 0.5),
     "triple well": TripleWell,

@@ -8,6 +8,7 @@ from pyro_langevin.emissions.gaussian import GaussianEmission
 from pyro_langevin.emissions.joint import JointEmission
 from pyro_langevin.emissions.poisson import PoissonEmission
 from pyro_langevin.emissions.student_t import StudentTEmission
+from pyro_langevin.emissions.transformer import TransformerEmission
 
 __all__ = [
     "BernoulliEmission",
@@ -18,4 +19,5 @@ __all__ = [
     "JointEmission",
     "PoissonEmission",
     "StudentTEmission",
+    "TransformerEmission",
 ]

@@ -32,8 +32,11 @@ class Emission(PyroModule):
         blur: Standard deviation added to the rough latent states of :meth:`latent_points`: smoothed values lie tighter
             than the states behind them, and wells that start too narrow grow steep walls.
         noise: Typical size of an observation's deviation from its mean, in data units, ``(obs_dim,)``.
+        independent_rows: Whether rows are independent given the states at their times. Where they are not,
+            :meth:`distribution_along` says what a whole path gives, and what needs single rows is refused.
     """
 
+    independent_rows = True
     latent_dim: int
     obs_dim: int
     n_outputs: int
@@ -129,6 +132,22 @@ class Emission(PyroModule):
         """
         return torch.where(mask, self.distribution(z).log_prob(values), 0.0).sum(-1)
 
+    def distribution_along(self, z: Tensor, observations: Observations) -> TorchDistribution:
+        """Law of every channel along paths.
+
+        Args:
+            z: States at the observation times, ``(*particles, series, time, latent_dim)``.
+            observations: Of the same series; only their times and lengths may be read.
+
+        Returns:
+            Of batch shape ``(*particles, series, time, obs_dim)``.
+        """
+        return self.distribution(z)
+
+    def log_likelihood_along(self, z: Tensor, observations: Observations) -> Tensor:
+        """Log likelihood ``(*particles, series, time)`` of every row, given paths as in :meth:`distribution_along`."""
+        return self.log_likelihood(z, observations.values, observations.mask)
+
     def log_likelihood_table(self, points: Tensor, values: Tensor, mask: Tensor) -> Tensor:
         """Log likelihood of every observation at every point of a list of states.
 
@@ -146,5 +165,5 @@ class Emission(PyroModule):
     def observe(self, z: Tensor, observations: Observations) -> None:
         """Sample site ``y`` given states at the observation times, ``(*particles, series, time, latent_dim)``."""
         self.check(observations)
-        likelihood = self.distribution(z).mask(observations.mask).to_event(2)
+        likelihood = self.distribution_along(z, observations).mask(observations.mask).to_event(2)
         pyro.sample("y", likelihood, obs=observations.values)

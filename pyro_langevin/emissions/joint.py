@@ -36,6 +36,11 @@ class JointEmission(Emission):
                 f"JointEmission: expected emissions of one latent_dim, got {dims or 'no emissions'}; build all with "
                 "the dimension of the dynamics"
             )
+        if not all(part.independent_rows for part in emissions):
+            raise ValueError(
+                "JointEmission: expected emissions of single rows, got one that reads whole paths; put the transformer "
+                "in front of all: TransformerEmission(latent_dim, JointEmission([...]))"
+            )
         super().__init__(dims[0], sum(part.obs_dim for part in emissions))
         self.blur = max(part.blur for part in emissions)
         self.n_outputs = sum(part.n_outputs for part in emissions)

@@ -4,6 +4,7 @@ from pyro_langevin.encoders.base import Encoder
 from pyro_langevin.encoders.convolutional import ConvolutionalEncoder
 from pyro_langevin.encoders.direction import POSITION_DIM, Direction, Filtering, Smoothing, TwoSided
 from pyro_langevin.encoders.recurrent import RecurrentEncoder
+from pyro_langevin.encoders.transformer import TransformerEncoder
 
 __all__ = [
     "POSITION_DIM",
@@ -13,5 +14,6 @@ __all__ = [
     "Filtering",
     "RecurrentEncoder",
     "Smoothing",
+    "TransformerEncoder",
     "TwoSided",
 ]

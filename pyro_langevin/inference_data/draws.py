@@ -127,4 +127,4 @@ def draw_paths(member: FittedMember, observations: Observations, landscape: Land
 
 def _log_likelihood(model: LangevinModel, states: Tensor, observations: Observations) -> Tensor:
     """Sum over the observations of each series, ``(draw, series)``."""
-    return model.emission.log_likelihood(states, observations.values, observations.mask).sum(-1)
+    return model.emission.log_likelihood_along(states, observations).sum(-1)

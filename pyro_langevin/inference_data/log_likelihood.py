@@ -47,7 +47,7 @@ def add_log_likelihood(idata: Any, result: FitResult, observations: Observations
         with pyro.get_param_store().scope():  # each fit has parameters of its own
             data = observations.to(device=next(member.model.parameters()).device)
             parts = [
-                member.model.emission.log_likelihood(torch.as_tensor(one).to(data.values), data.values, data.mask)
+                member.model.emission.log_likelihood_along(torch.as_tensor(one).to(data.values), data)
                 for one in states
             ]
         found.append(torch.stack(parts).cpu().double().numpy()[:, series, row])

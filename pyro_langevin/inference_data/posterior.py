@@ -164,7 +164,7 @@ def _correct(
     """Add what particles say of occupancy and evidence to a guide's draws, unless there are too many data."""
     steps = observations.n_series * member.model.grid(observations).n_points
     particles = min(_PARTICLES, _PARTICLE_STEPS // (_RUNS * steps))
-    if particles < _FEWEST:
+    if particles < _FEWEST or not member.model.emission.independent_rows:
         return
     smoothed = smooth_by_particles(member.guide, observations, particles=particles, runs=_RUNS)
     groups["occupancy"] = groups["occupancy"].merge(particle_occupancy(smoothed, observations, landscape))

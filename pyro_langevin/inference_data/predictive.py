@@ -51,7 +51,8 @@ def add_posterior_predictive(
     for states, member in zip(z[:, chosen], result.members, strict=True):
         with pyro.get_param_store().scope():
             like = next(member.model.parameters())
-            values.append([_measured(member.model, torch.as_tensor(one).to(like)) for one in states])
+            data = observations.to(device=like.device)
+            values.append([_measured(member.model, torch.as_tensor(one).to(like), data) for one in states])
     group = _group(idata, values, observations, draw_numbers(idata)[chosen])
     return with_groups(idata, {"posterior_predictive": group})
 
@@ -83,7 +84,7 @@ def add_prior_predictive(
     for member in result.members:
         with pyro.get_param_store().scope():
             data = observations.to(device=next(member.model.parameters()).device)
-            values.append([_measured(member.model, one) for one in _prior_paths(member.model, data, count)])
+            values.append([_measured(member.model, one, data) for one in _prior_paths(member.model, data, count)])
     return with_groups(idata, {"prior_predictive": _group(idata, values, observations, np.arange(count))})
 
 
@@ -97,10 +98,11 @@ def _prior_paths(model: LangevinModel, observations: Observations, count: int) -
         yield from at_observations(paths, grid)[..., : model.dynamics.position_dim]
 
 
-def _measured(model: LangevinModel, z: Tensor) -> np.ndarray:
+def _measured(model: LangevinModel, z: Tensor, observations: Observations) -> np.ndarray:
     """One measurement ``(series, time, channel)`` of positions, NaN where they are."""
     inside = ~z.isnan().any(-1, keepdim=True)
-    return torch.where(inside, model.emission.distribution(z.nan_to_num()).sample(), torch.nan).cpu().numpy()
+    drawn = model.emission.distribution_along(z.nan_to_num(), observations).sample()
+    return torch.where(inside, drawn, torch.nan).cpu().numpy()
 
 
 def _group(idata: Any, values: list[list[np.ndarray]], observations: Observations, draw: np.ndarray) -> xr.Dataset:

@@ -172,6 +172,17 @@ class Observations:
         parts = (self.values[..., chosen], self.times, self.mask[..., chosen], self.lengths, self.origin)
         return self.of_parts(*parts, self.series_names, names, self.time_unit)
 
+    def without(self, hidden: Tensor) -> Observations:
+        """The same rows with some values missing, to see what the others say of them.
+
+        Args:
+            hidden: True where a value is to be left out, broadcastable to ``(series, time, obs_dim)``. Whole channels
+                may be, and a series may then have nothing observed.
+        """
+        mask = self.mask & ~torch.as_tensor(hidden, device=self.mask.device)
+        parts = (self.values * mask, self.times, mask, self.lengths, self.origin)
+        return self.of_parts(*parts, self.series_names, self.channels, self.time_unit)
+
     def windows(self, length: int, *, stride: int | None = None) -> Observations:
         """Windows of ``length`` rows cut from every series, for minibatches.
 

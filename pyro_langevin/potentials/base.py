@@ -123,6 +123,25 @@ class Potential(PyroModule):
         return point, self.energy(point)
 
 
+class ClosedFormPotential(Potential):
+    """A potential whose parameters, once read, give an energy with all its derivatives in closed form.
+
+    A new one defines :meth:`read`; at single points everything else is asked of what that returns.
+    """
+
+    def read(self) -> Energy:
+        raise NotImplementedError(f"{type(self).__name__} must define read()")
+
+    def energy(self, z: Tensor) -> Tensor:
+        return self.read().energy(z)
+
+    def gradient(self, z: Tensor) -> Tensor:
+        return self.read().gradient(z)
+
+    def expansion(self, z: Tensor, weights: Tensor | None = None) -> LocalExpansion:
+        return self.read().expansion(z, weights)
+
+
 def _differentiable(z: Tensor, outer: bool) -> Tensor:
     """``z`` as a point to differentiate at: kept in the caller's graph if there is one."""
     if outer and z.requires_grad:

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 from torch.nn import Parameter
 
-from pyro_langevin.potentials.base import LocalExpansion, Potential, rows_times
+from pyro_langevin.potentials.base import ClosedFormPotential, LocalExpansion, rows_times
 from pyro_langevin.potentials.parameters import refuse_unsampled
 
 
-class MixturePotential(Potential):
+class MixturePotential(ClosedFormPotential):
     r"""Potential whose Boltzmann law (at temperature 1) is a Gaussian mixture.
 
     .. math:: U(z) = -\log \sum_k w_k \, \mathcal N(z;\, \mu_k, P_k^{-1})
@@ -66,15 +66,6 @@ class MixturePotential(Potential):
         log_weight = torch.log_softmax(self.logits, -1) + log_normaliser
         centres, precision = self.centres + 0.0, factor @ factor.mT
         return MixtureEnergy(centres, precision, (precision @ centres.unsqueeze(-1)).squeeze(-1), log_weight)
-
-    def energy(self, z: Tensor) -> Tensor:
-        return self.read().energy(z)
-
-    def gradient(self, z: Tensor) -> Tensor:
-        return self.read().gradient(z)
-
-    def expansion(self, z: Tensor, weights: Tensor | None = None) -> LocalExpansion:
-        return self.read().expansion(z, weights)
 
 
 @dataclass(frozen=True, eq=False)

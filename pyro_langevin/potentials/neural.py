@@ -7,12 +7,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from pyro_langevin.potentials.base import Energy, LocalExpansion, Potential, rows_times
+from pyro_langevin.potentials.base import ClosedFormPotential, Energy, LocalExpansion, Potential, rows_times
 from pyro_langevin.potentials.mixture import MixturePotential
 from pyro_langevin.potentials.parameters import refuse_unsampled
 
 
-class NeuralPotential(Potential):
+class NeuralPotential(ClosedFormPotential):
     r"""Learned potential: a bounded network on top of a confining reference.
 
     .. math:: U(z) = n^{-1/2} \sum_{i=1}^n a_i \tanh(w_i^\top z + b_i) + U_\mathrm{ref}(z)
@@ -60,15 +60,6 @@ class NeuralPotential(Potential):
         refuse_unsampled(self)
         scaled = self.height / self.height.shape[-1] ** 0.5
         return NeuralEnergy(self.weight.mT, self.bias + 0.0, scaled, self.reference.read())
-
-    def energy(self, z: Tensor) -> Tensor:
-        return self.read().energy(z)
-
-    def gradient(self, z: Tensor) -> Tensor:
-        return self.read().gradient(z)
-
-    def expansion(self, z: Tensor, weights: Tensor | None = None) -> LocalExpansion:
-        return self.read().expansion(z, weights)
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,11 +9,11 @@ from pyro.nn import PyroParam, PyroSample
 from torch import Tensor
 from torch.nn import Parameter
 
-from pyro_langevin.potentials.base import LocalExpansion, Potential
+from pyro_langevin.potentials.base import ClosedFormPotential, LocalExpansion
 from pyro_langevin.potentials.parameters import event_dim, per_coordinate, refuse_unsampled
 
 
-class QuadraticPotential(Potential):
+class QuadraticPotential(ClosedFormPotential):
     r"""Harmonic well, :math:`U(z) = \tfrac12 (z - c)^\top K (z - c)`.
 
     Overdamped dynamics on it are an Ornstein-Uhlenbeck process with relaxation rates ``eig(K)/friction``.
@@ -58,15 +58,6 @@ class QuadraticPotential(Potential):
             rank = self.stiffness.dim()
         stiffness = self.stiffness if rank == 2 else per_coordinate(self, "stiffness")
         return QuadraticEnergy(per_coordinate(self, "centre") + 0.0, stiffness + 0.0, coupled=rank == 2)
-
-    def energy(self, z: Tensor) -> Tensor:
-        return self.read().energy(z)
-
-    def gradient(self, z: Tensor) -> Tensor:
-        return self.read().gradient(z)
-
-    def expansion(self, z: Tensor, weights: Tensor | None = None) -> LocalExpansion:
-        return self.read().expansion(z, weights)
 
 
 @dataclass(frozen=True, eq=False)

@@ -98,6 +98,7 @@ def plan_on_bound(steps: int, learning_rate: float) -> list[Phase]:
 def can_be_exact(model: LangevinModel, observations: Observations | LongRecord) -> bool:
     """Whether the model's evidence can be had without a guide: few dimensions, and with momenta equal gaps."""
     few = model.dynamics.has_potential and model.dynamics.dim <= MOST_DIMENSIONS
+    few = few and model.emission.independent_rows
     return few and (not model.has_momenta or observations.has_equal_gaps)
 
 

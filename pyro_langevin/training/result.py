@@ -51,6 +51,28 @@ class FitResult:
     interrupted: bool = False
 
     @classmethod
+    def by_hand(
+        cls, model: LangevinModel, guide: AmortisedGuide, *, loss: Iterable[float] = (), seed: int = 0
+    ) -> FitResult:
+        """A model and its guide that were trained without :func:`~pyro_langevin.fit`, for all that takes a fit.
+
+        Several such fits are put together by :meth:`joined`. Draws then come from the guide.
+
+        Args:
+            model: The trained model.
+            guide: Its trained guide.
+            loss: Loss per observed value at every step.
+            seed: The seed it was trained with.
+
+        Raises:
+            ValueError: If the guide is for another model.
+        """
+        if guide.model is not model:
+            raise ValueError("FitResult.by_hand: expected the guide of this model, got another's; pass guide.model")
+        losses = list(loss)
+        return cls([FittedMember(seed, model, guide, losses, ["bound"] * len(losses))])
+
+    @classmethod
     def joined(cls, results: Iterable[FitResult]) -> FitResult:
         """Fits of the same model from several seeds that were made apart, on other machines perhaps.
 
