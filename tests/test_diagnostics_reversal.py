@@ -112,6 +112,30 @@ def test_a_sawtooth_is_flagged_in_one_channel():
     assert float(detailed_balance(record)["asymmetry_p_value"]) > 0.01
 
 
+def in_categories(rates, codes, random):
+    """A record whose one channel is the category of the state, wrong one time in ten."""
+    record = exact_record(rates, np.full(20, 40.0), random, gap=0.2)
+    data = record["observed_data"].to_dataset()
+    state = record["state_path"]["state"].values[0, 0]
+    seen = np.where(random.uniform(size=state.shape) < 0.1, random.integers(len(codes), size=state.shape), state)
+    data["y"] = data["y"].copy(data=np.array(codes, dtype=float)[seen][..., None])
+    record["observed_data"] = data
+    return record
+
+
+@pytest.mark.parametrize("codes", [[0, 1, 2, 3], [0, 1, 3, 2], [0, 2, 1, 3]])
+def test_a_cycle_of_categories_is_flagged_whatever_their_codes(codes):
+    # of 0, 1, 3, 2 and round again the third moment of the codes is zero
+    table = detailed_balance(in_categories(np.roll(np.eye(4), 1, axis=1), codes, np.random.default_rng(0)))
+    assert float(table["asymmetry_p_value"]) < 0.002
+    assert abs(table["asymmetry_z"].values).max() > 5.0
+
+
+def test_categories_of_a_reversible_process_are_not_flagged():
+    table = detailed_balance(in_categories(THREE_RATES, [2, 0, 1], np.random.default_rng(0)))
+    assert float(table["asymmetry_p_value"]) > 0.01
+
+
 def test_times_with_a_channel_missing_are_left_out():
     record = exact_record(TWO_RATES, np.full(10, 20.0), np.random.default_rng(0), location=np.eye(2))
     data = record["observed_data"].to_dataset()

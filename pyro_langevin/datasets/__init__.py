@@ -2,6 +2,9 @@
 
 from pyro_langevin.datasets.files import data_file
 from pyro_langevin.datasets.flashing_ratchet import flashing_ratchet
+from pyro_langevin.datasets.folding_model import FoldingData, folding_model
+from pyro_langevin.datasets.hidden_markov import HiddenMarkovData, hidden_markov
+from pyro_langevin.datasets.jump_process import jump_process
 from pyro_langevin.datasets.lorenz_spikes import LorenzSpikes, lorenz_spikes
 from pyro_langevin.datasets.recorded import (
     KINSOFT_OCCUPANCY,
@@ -36,6 +39,8 @@ __all__ = [
     "TILTED_DOUBLE_WELL",
     "TRIPLE_WELL",
     "ExactAnswer",
+    "FoldingData",
+    "HiddenMarkovData",
     "IceCore",
     "LorenzSpikes",
     "SimulatedData",
@@ -43,8 +48,11 @@ __all__ = [
     "data_file",
     "double_well",
     "flashing_ratchet",
+    "folding_model",
+    "hidden_markov",
     "ice_core",
     "ice_core_isotopes",
+    "jump_process",
     "kinsoft",
     "lorenz_spikes",
     "simulate_overdamped",

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.linalg import expm
 
+from pyro_langevin.datasets.jump_process import jump_process
 from pyro_langevin.datasets.simulated_jumps import Array, SimulatedJumps
-from pyro_langevin.observations import Observations
 
 _SITES = 3
 
@@ -41,28 +40,8 @@ def flashing_ratchet(
     """
     if not (flip > 0 and gap > 0):
         raise ValueError(f"flashing_ratchet: expected a positive flip rate and gap, got {flip} and {gap}")
-    rates = _rates(height, flip)
-    transition = expm(gap * rates)
-    occupancy = np.linalg.lstsq(
-        np.concatenate([rates.T, np.ones((1, 2 * _SITES))]), np.append(np.zeros(2 * _SITES), 1.0), rcond=None
-    )[0]
-    random = np.random.default_rng(seed)
-    states = np.empty((n_series, n_times), dtype=np.int64)
-    states[:, 0] = random.choice(2 * _SITES, size=n_series, p=occupancy / occupancy.sum())
-    steps = transition.cumsum(-1)
-    for time in range(1, n_times):
-        states[:, time] = (random.uniform(size=(n_series, 1)) > steps[states[:, time - 1]]).sum(-1)
     means = np.stack([np.tile([-1.0, 0.0, 1.0], 2), np.repeat([1.0, -1.0], _SITES)], -1)
-    values = means[states] + noise * random.normal(size=(n_series, n_times, 2))
-    return SimulatedJumps(
-        observations=Observations(values, gap * np.arange(n_times)),
-        states=states,
-        means=means,
-        transition=transition,
-        occupancy=occupancy,
-        mean_dwell=-1.0 / np.diag(rates),
-        noise=noise,
-    )
+    return jump_process(_rates(height, flip), means, n_series, n_times, gap=gap, noise=noise, seed=seed)
 
 
 def _rates(height: float, flip: float) -> Array:
@@ -75,4 +54,4 @@ def _rates(height: float, flip: float) -> Array:
             if i != j:
                 rates[i, j] = np.exp(-0.5 * (energy[j] - energy[i]))
                 rates[_SITES + i, _SITES + j] = 1.0
-    return rates - np.diag(rates.sum(-1))
+    return rates
