@@ -206,20 +206,22 @@ for name, idata in draws.items():
 # %% [markdown]
 # ## What this cannot tell
 #
-# *Which state it is, and how time is shared out*, come out as well as they can: decoded states are right as often as the
-# exact smoother's to within one in a hundred, and shares of time are those of the record to within .02, in every seed.
+# *Which state it is, and how time is shared out*, come out as well as they can: decoded states are right as often as
+# the exact smoother's to within one in a hundred, and shares of time are those of the record to within .02, in every
+# seed.
 #
-# *How long a visit lasts* does not. On the posterior paths visits are 9 to 19 % longer than what the exact smoother finds
-# in the same record. The potential by itself is further off, 13 to 17 % too short for two states and half as long again
-# to 70 % too long for three and four, and in each of the three the audit says that potential and paths disagree. The
-# reason lies in the data: a jump takes no time, but a path has to cross the barrier, for which the learned diffusion
-# needs some steps. A quicker one asks for wells that are sharper still. The spread between seeds is a few per cent, so
-# that more seeds would not show the fault; the comparison of potential and paths does.
+# *How long a visit lasts* does not. On the posterior paths visits are 9 to 19 % longer than what the exact smoother
+# finds in the same record. The potential by itself is further off, 13 to 17 % too short for two states and half as
+# long again to 70 % too long for three and four, and in each of the three the audit says that potential and paths
+# disagree. The reason lies in the data: a jump takes no time, but a path has to cross the barrier, for which the
+# learned diffusion needs some steps. A quicker one asks for wells that are sharper still. The spread between seeds is
+# a few per cent, so that more seeds would not show the fault; the comparison of potential and paths does.
 #
 # *A barrier* between such states is nobody's truth. The interval of the first one, wider than its height, says so.
 #
-# *The direction of the cycle* is in no potential. Its four wells look like any other four, and only the test of detailed
-# balance tells. Codes do not matter to it: categories are names, and a channel of a few distinct values is tested as such.
+# *The direction of the cycle* is in no potential. Its four wells look like any other four, and only the test of
+# detailed balance tells. Codes do not matter to it: categories are names, and a channel of a few distinct values is
+# tested as such.
 #
-# Where states and dwells of such data are all that is asked for, a hidden Markov model is the better choice. It is fitted
-# in seconds and has no barrier to cross.
+# Where states and dwells of such data are all that is asked for, a hidden Markov model is the better choice. It is
+# fitted in seconds and has no barrier to cross.
