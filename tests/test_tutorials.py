@@ -66,7 +66,9 @@ def test_a_model_of_your_own_recovers_both_barriers(monkeypatch: pytest.MonkeyPa
     names = run(next(path for path in TUTORIALS if path.stem == "your_own_model"))
     recovered, true = names["recovered"], names["TRUE_HEIGHTS"]
     assert isinstance(recovered, torch.Tensor) and isinstance(true, torch.Tensor)
-    assert bool(((recovered[1] - true).abs() < 0.5).all())
+    # 320 time units hold about 100 passages over the low barrier and 18 over the high one, which leave 1 / sqrt(number)
+    # of a kT open: three standard deviations in each of the experiments
+    assert bool(((recovered[1] - true).abs() < torch.tensor([0.3, 0.7])).all())
 
 
 def test_the_model_of_your_own_is_short() -> None:
