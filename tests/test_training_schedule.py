@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from small_fits import MARKS, Losses, build, every_dim, fit, quicken, same, two_states_at_lag_two
+from small_fits import MARKS, Losses, build, every_dim, fit, quicken, restarted, same, two_states_at_lag_two
 from torch import Tensor
 
 import pyro_langevin as pl
@@ -40,6 +41,19 @@ def test_a_falling_loss_gets_all_its_steps(monkeypatch: pytest.MonkeyPatch) -> N
     Losses(monkeypatch, lambda loss, count: 0.0 * loss + 0.1 * torch.randn((), generator=noise) - count)
     falling = fit(build(2), steps=60)
     assert falling.members[0].phase.count("bound") == 40 and len(falling.members[0].loss) == 60
+
+
+@every_dim
+def test_a_step_takes_every_window_once_where_there_are_no_more_than_a_batch(dim: int) -> None:
+    built = build(dim)
+    start = [copy.deepcopy(module.state_dict()) for module in built]
+    found = []
+    for batch_size in (18, 64):  # six series of three windows
+        torch.manual_seed(0)
+        found.append(fit(restarted(dim, start), batch_size=batch_size).members[0].loss)
+    assert found[0] == found[1]
+    torch.manual_seed(0)
+    assert found[0] != fit(restarted(dim, start), batch_size=17).members[0].loss
 
 
 def test_the_rate_warms_up_and_falls_to_almost_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -61,7 +61,7 @@ class Original:
             raise FileNotFoundError(
                 f"recorded data: expected to download {self.file} from {self.url}, got {error}; "
                 f"try again with a network, {by_hand}"
-            ) from error
+            ) from None  # the chain of a library's own errors is five pages long and says no more
         except ValueError as error:
             raise ValueError(
                 f"recorded data: expected {self.file} with sha256 {self.sha256} at {self.url}, got another file "

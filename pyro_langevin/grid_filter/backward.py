@@ -51,7 +51,8 @@ def draw_backward(
         weight = filtered.law[-1].clamp_min(0.0).expand(len(number), -1, -1)
         found = [_drawn_along(weight, None if uniform is None else uniform[last, number])]
         for k in reversed(range(last)):
-            weight = (filtered.law[k] * filtered.advance.towards(found[-1][0], k)).clamp_min(0.0)
+            # in place: these are the largest arrays, and new ones each time take longer than the products
+            weight = filtered.advance.towards(found[-1][0], k).mul_(filtered.law[k]).clamp_min_(0.0)
             found.append(_drawn_along(weight, None if uniform is None else uniform[k, number]))
         index.append(torch.stack([one[0] for one in reversed(found)]))
         z.append(propagator.place(index[-1]))

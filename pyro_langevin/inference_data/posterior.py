@@ -106,6 +106,7 @@ def posterior(
     attrs = {
         "warnings": json.dumps(warnings),
         "model_fitted_by": "evidence" if "evidence" in result.members[0].phase else "bound",
+        "wells": "one by construction" if result.model.dynamics.potential.one_well else "learned",
         "drawn_from": "exact posterior" if exact else "guide",
         "barriers_not_told": json.dumps([member.seed for member in result.members if not member.barriers_told]),
         "seeds": json.dumps([member.seed for member in result.members]),

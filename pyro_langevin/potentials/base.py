@@ -46,7 +46,12 @@ class Potential(PyroModule):
 
     Args:
         dim: Dimension of the latent space, at least 1.
+
+    Attributes:
+        one_well: Whether it has one well whatever is learned, so that no data can show states in it.
     """
+
+    one_well = False
 
     def __init__(self, dim: int) -> None:
         super().__init__()

@@ -52,6 +52,7 @@ class CoupledOscillatorPotential(ClosedFormPotential):
         [[1.5, -0.5, 0.0], [-0.5, 2.0, -0.5], [0.0, -0.5, 1.5]]
     """
 
+    one_well = True
     pairs: Tensor
     stretches: Tensor
 

@@ -28,6 +28,8 @@ class QuadraticPotential(ClosedFormPotential):
         ValueError: On another shape, or a stiffness that does not confine.
     """
 
+    one_well = True
+
     def __init__(self, dim: int, centre: object = 0.0, *, stiffness: object = 1.0) -> None:
         super().__init__(dim)
         self._place("centre", centre, ((), (dim,)))

@@ -75,7 +75,7 @@ def fit(
         steps: Most optimiser steps a seed; a phase ends earlier once its loss is on a plateau.
         seeds: How many independent fits, or their seeds. Only several can show how sure the fit itself is.
         learning_rate: Peak learning rate of the guide; the few parameters of the model get twice that.
-        batch_size: Windows a step.
+        batch_size: Windows a step; all of them where there are no more.
         window: Observations a window; by default as many as keep the loop over inner steps short.
         kl_annealing: Steps over which the prior's weight in the ELBO rises from a tenth to one. Off by default:
             starting values come from the data, and a weak prior lets the noise collapse and the diffusion grow,

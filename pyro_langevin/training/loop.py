@@ -152,8 +152,7 @@ class Trainer:
         if phase.name == "evidence":
             assert self.evidence is not None
             windows = training_windows(self.model, self.observations, phase, self.window)
-            batch = windows.select(torch.randint(windows.n_series, (self.batch_size,)))
-            self.evidence.start_diffusion(self.model, batch)
+            self.evidence.start_diffusion(self.model, windows.select(self._drawn(windows.n_series)))
         inertial = self.model.has_momenta
         if phase.name == "transitions" or (phase.name == "hops" and inertial):
             assert grid is not None
@@ -247,12 +246,17 @@ class Trainer:
             of_batch = partial(self.evidence, self.model)
 
         def of_share() -> Tensor:
-            drawn = torch.randint(windows.n_series, (self.batch_size,))  # the same in all processes
-            batch = windows.select(self.crew.share(drawn))
+            batch = windows.select(self.crew.share(self._drawn(windows.n_series)))
             with self.crew.own_noise():
                 return of_batch(batch) * self.crew.relative(batch.mask.sum())
 
         return of_share
+
+    def _drawn(self, n_windows: int) -> Tensor:
+        """Numbers of the windows of a step, the same in all processes: all, where there are no more than asked for."""
+        if n_windows <= self.batch_size:
+            return torch.arange(n_windows)
+        return torch.randint(n_windows, (self.batch_size,))
 
     def _set_rate(self, optimizer: torch.optim.Optimizer, phase: Phase) -> None:
         factor = self.progress.rate_factor(phase)

@@ -17,5 +17,5 @@ def barriers_not_told(idata: Draws) -> Iterator[str]:
             f"Barriers and diffusion are not told by these data (seed {', '.join(map(str, seeds))}): hops between "
             "neighbouring observations and hops at a lag contradict each other, as where levels drift or jumps take "
             "no time, and the fit goes by the lag. Occupancies, dwell times and passage times stand; barriers in kT, "
-            "the diffusion and motion inside the states do not."
+            "the diffusion, motion inside the states and forecasts of the next rows do not."
         )

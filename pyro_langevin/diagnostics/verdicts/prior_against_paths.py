@@ -42,9 +42,15 @@ def prior_against_paths(idata: Draws) -> Iterator[str]:
                     f"(90 % interval {low:.3g} to {high:.3g})"
                 )
     if attribute(idata, "drawn_from", "guide") == "exact posterior":
+        detour = (
+            "the way from one state to another leads through a third for want of a latent dimension, "
+            if len(state_labels(idata)) > 2
+            else ""
+        )
         advice = (
-            "Neither is biased by a guide: the fit is not finished (more --steps), or the record does not come from "
-            "one stationary law (a trend, several kinds of visits). Believe the paths' dwell times for this record."
+            f"Neither is biased by a guide: the fit is not finished (more --steps), {detour}or the record does not "
+            "come from one stationary law (a trend, several kinds of visits). Believe the paths' dwell times for this "
+            "record."
         )
     elif attribute(idata, "model_fitted_by", "bound") == "evidence":
         advice = (

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from pyro_langevin.diagnostics.layout import Draws
+from pyro_langevin.diagnostics.layout import Draws, attribute
 from pyro_langevin.diagnostics.states import n_states
 from pyro_langevin.diagnostics.verdicts.wording import plural
 
@@ -16,10 +16,19 @@ __all__ = ["number_of_states", "one_state"]
 def one_state(idata: Draws) -> Iterator[str]:
     """Warning where the potential has one well only."""
     if int(n_states(idata)["mode"]) == 1:
+        if attribute(idata, "wells", "learned") == "learned":
+            why = (
+                "Either the data have one state, or the fit has not found the others (more iterations, another seed, a "
+                "finer step)."
+            )
+        else:
+            why = (
+                "This kind of potential has no second well whatever the data are: where the question is one of states, "
+                "take another, such as NeuralPotential."
+            )
         yield (
             "The learned potential has one well only, so there are no states to hop between: occupancies, "
-            "dwell times and passage times say nothing. Either the data have one state, or the fit has not "
-            "found the others (more iterations, another seed, a finer step)."
+            f"dwell times and passage times say nothing. {why}"
         )
 
 
