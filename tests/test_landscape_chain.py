@@ -174,3 +174,13 @@ def test_counting_refuses_labels_out_of_range() -> None:
     with pytest.raises(LandscapeError, match="keep"):
         count_transitions([0, 1, 1], 1.0, n_states=2, keep=1)
     assert count_transitions(np.zeros((3, 1), dtype=int), 1.0, n_states=2).exposure.tolist() == [0.0, 0.0]
+
+
+def test_noise_of_very_different_sizes_is_refused_rather_than_made_a_dense_matrix() -> None:
+    def uneven(z: Tensor, step: Tensor) -> Transition:
+        deviation = torch.where(z.abs() < 0.1, 0.002, 1.0) * step.sqrt()
+        return Transition(0.9 * z, torch.diag_embed(deviation))
+
+    landscape = find_landscape(DoubleWell(), [[0.0]])
+    with pytest.raises(LandscapeError, match="between 0.002 and 1, and a matrix .* use a shorter step"):
+        chain_kinetics(uneven, landscape, 1.0)

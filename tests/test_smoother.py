@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import resource
+
 import pytest
 import torch
 from linear_gaussian import OrnsteinUhlenbeck
@@ -116,3 +118,13 @@ def test_unobserved_paths_hop_as_the_double_well_does() -> None:
     pairs = torch.stack([(side[:, 20:-lag] * side[:, 20 + lag :]).mean() for lag in lags])
     slope = torch.linalg.lstsq(torch.stack([lags * 0.5, torch.ones(25)], -1), pairs.log()[:, None]).solution[0]
     assert -1.0 / float(slope) == pytest.approx(DOUBLE_WELL.timescales[0], rel=0.12)
+
+
+def test_drawing_many_long_series_takes_memory_for_the_weights_of_one_row() -> None:
+    """At 6 MB a row: had each row kept its own, there would be 6 GB of them."""
+    model, _ = linear(1)
+    data = Observations(torch.randn(25, 1000, 1))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    drawn = sample_smoothed(model, data, grid_over(1), 100).z
+    assert drawn.shape == (100, 25, 1000, 1)
+    assert (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 2**10 < 1000.0  # MB

@@ -69,7 +69,8 @@ def show(warnings: list[str]) -> None:
         print(textwrap.fill(warning, 110, initial_indent="- ", subsequent_indent="  "))
 
 
-of_dust = pl.posterior(fit(pl.Overdamped(pl.NeuralPotential(dim=1)), dust.observations), dust.observations)
+found = fit(pl.Overdamped(pl.NeuralPotential(dim=1)), dust.observations)
+of_dust = pl.posterior(found, dust.observations, draws=50)
 print(pl.summary(of_dust)[["mean", "hdi_5%", "hdi_95%", "unit"]].round(3).to_string())
 show(pl.audit(of_dust))
 
@@ -77,9 +78,8 @@ show(pl.audit(of_dust))
 # ## Isotopes
 
 # %%
-of_isotopes = pl.posterior(
-    fit(pl.Overdamped(pl.NeuralPotential(dim=1)), isotopes.observations), isotopes.observations
-)
+found = fit(pl.Overdamped(pl.NeuralPotential(dim=1)), isotopes.observations)
+of_isotopes = pl.posterior(found, isotopes.observations, draws=50)
 print("states, by seed:", of_isotopes["states"]["n_states"].values.tolist())
 print(pl.summary(of_isotopes)[["mean", "hdi_5%", "hdi_95%", "unit"]].round(3).to_string())
 show(pl.audit(of_isotopes))
@@ -127,11 +127,17 @@ def beside_experts(idata, core: datasets.IceCore) -> dict[str, np.ndarray]:
     return dict(zip(names, np.array(rows, dtype=float).T, strict=True))
 
 
-length, warm = np.diff(dust.intervals, axis=1)[1:-1, 0], dust.interval_warm[1:-1]
+def expert_dwells(core: datasets.IceCore) -> tuple[float, float]:
+    """Mean length of warm and of cold intervals in years."""
+    length, warm = np.diff(core.intervals, axis=1)[1:-1, 0], core.interval_warm[1:-1]
+    return length[warm].sum() / max(warm.sum(), 1), length[~warm].sum() / max((~warm).sum(), 1)
+
+
+warm_dwell, cold_dwell = expert_dwells(dust)
 experts = {
-    "states": 2.0, "warm, share": dust.warm.mean(), "warm dwell, paths": length[warm].mean(),
-    "cold dwell, paths": length[~warm].mean(), "warm dwell, potential": length[warm].mean(),
-    "cold dwell, potential": length[~warm].mean(), "agreement": 1.0,
+    "states": 2.0, "warm, share": dust.warm.mean(), "warm dwell, paths": warm_dwell,
+    "cold dwell, paths": cold_dwell, "warm dwell, potential": warm_dwell,
+    "cold dwell, potential": cold_dwell, "agreement": 1.0,
 }  # fmt: skip
 in_dust, in_isotopes = beside_experts(of_dust, dust), beside_experts(of_isotopes, isotopes)
 
@@ -165,7 +171,8 @@ def in_centuries(observations: pl.Observations) -> pl.Observations:
 
 
 younger = in_centuries(datasets.ice_core(youngest=AGES["youngest"], oldest=BEFORE - SPLIT).observations)
-older = in_centuries(datasets.ice_core(youngest=-SPLIT, oldest=AGES["oldest"]).observations)
+older_core = datasets.ice_core(youngest=-SPLIT, oldest=AGES["oldest"])
+older = in_centuries(older_core.observations)
 fitted = {
     "one quadratic well": fit(pl.Overdamped(pl.QuadraticPotential(dim=1)), older, steps=STEPS // 2),
     "overdamped": fit(pl.Overdamped(pl.NeuralPotential(dim=1)), older),
@@ -221,6 +228,8 @@ for name, idata in (("overdamped", plain), ("Kramers oscillator", oscillator)):
     table = pl.summary(idata)[["mean", "hdi_5%", "hdi_95%", "unit"]].round(3)
     print(table[table.index.str.startswith(("occupancy[", "dwell", "barrier", "timescale"))].to_string())
     show(pl.audit(idata))
+experts_say = "{:.2f} and {:.2f} centuries".format(*(dwell / 100 for dwell in expert_dwells(older_core)))
+print(f"\nexperts, of the older part: warm for {older_core.warm.mean():.3f} of it, dwells {experts_say} (warm, cold)")
 
 figure, axes = plt.subplots(1, 2, figsize=(9, 3), layout="constrained")
 for ax, idata, name in zip(axes, (plain, oscillator), ("overdamped", "Kramers oscillator"), strict=True):
@@ -232,8 +241,8 @@ plt.show()
 # The oscillator forgets its momentum within some fifteen years (one over the friction), hardly more than the ten
 # between two values: there is next to no inertia to see. Its cold well is there in the figure, but shallower than the
 # 1 kT from which the package calls a well a state, so it reports one state and says that dwell times mean nothing.
-# The overdamped potential finds in this half the two states that it finds in the whole: cold visits nearly as long,
-# warm ones shorter.
+# The overdamped potential finds both climates in this half as well. Here it was the warm one that lasted: 1150 years
+# and .63 of the time, with cold visits of 560, where the experts say 1160, .64 and 600.
 #
 # ## What this cannot tell
 #

@@ -46,19 +46,20 @@ def draw_backward(
     propagator = filtered.advance.propagator
     at_once = max(1, NUMBERS_AT_ONCE // filtered.law[0].numel())
     last = observations.n_times - 1
-    index, z, log_q = [], [], []
+    # Weights are the largest arrays. New ones for each product would take longer than the products; and results that are
+    # kept must not come to lie between them, where they would leave holes that no later weights fit into.
+    index = torch.empty(last + 1, draws, observations.n_series, dtype=torch.long, device=filtered.law[0].device)
+    log_q = torch.empty_like(index, dtype=filtered.law[0].dtype)
+    z = []
     for number in torch.arange(draws).split(at_once):
+        some = slice(int(number[0]), int(number[-1]) + 1)
         weight = filtered.law[-1].clamp_min(0.0).expand(len(number), -1, -1)
-        found = [_drawn_along(weight, None if uniform is None else uniform[last, number])]
-        for k in reversed(range(last)):
-            # in place: these are the largest arrays, and new ones each time take longer than the products
-            weight = filtered.advance.towards(found[-1][0], k).mul_(filtered.law[k]).clamp_min_(0.0)
-            found.append(_drawn_along(weight, None if uniform is None else uniform[k, number]))
-        index.append(torch.stack([one[0] for one in reversed(found)]))
-        z.append(propagator.place(index[-1]))
-        log_q.append(torch.stack([one[1] for one in reversed(found)]))
-    density = torch.cat(log_q, 1) - math.log(propagator.volume)
-    return Drawn(torch.cat(index, 1), torch.cat(z, 1), density, filtered.gained)
+        for k in reversed(range(last + 1)):
+            if k < last:
+                weight = filtered.advance.towards(index[k + 1, some], k).mul_(filtered.law[k]).clamp_min_(0.0)
+            index[k, some], log_q[k, some] = _drawn_along(weight, None if uniform is None else uniform[k, some])
+        z.append(propagator.place(index[:, some]))
+    return Drawn(index, torch.cat(z, 1), log_q - math.log(propagator.volume), filtered.gained)
 
 
 def _drawn_along(weight: Tensor, uniform: Tensor | None) -> tuple[Tensor, Tensor]:

@@ -17,6 +17,7 @@ _ORDER = 6  # Gauss-Legendre nodes a panel
 _PANEL = 2.0  # panel width in units of the narrowest noise: the kernel is then integrated to 1e-7
 _PANELS = 120  # least number, to resolve the potential
 _MOST_NODES = 60_000
+_MOST_ENTRIES = 20_000_000  # of the matrix: a gigabyte or so while it is made
 _REACH = 8.0  # standard deviations of noise that are kept
 _LOSS_FLOOR = 1e-6  # below, what a row lacks is the error of the quadrature
 
@@ -112,6 +113,12 @@ def _transition_matrix(
     mean = np.clip(mean, nodes[0], nodes[-1])
     begin = np.searchsorted(nodes, mean - _REACH * scale)
     end = np.searchsorted(nodes, mean + _REACH * scale)
+    if int((end - begin).sum()) > _MOST_ENTRIES:
+        raise LandscapeError(
+            f"chain_kinetics: the noise of a step lies between {scale.min():.2g} and {scale.max():.2g}, and a matrix that "
+            f"resolves the one and holds the other has {int((end - begin).sum()):,} entries; use a shorter step, whose "
+            "noise is more even, or continuous_kinetics"
+        )
     rows = np.repeat(np.arange(len(nodes)), end - begin)
     columns = np.arange(len(rows)) - np.repeat(np.cumsum(end - begin) - (end - begin), end - begin)
     columns = columns + begin[rows]

@@ -14,6 +14,8 @@ from pyro_langevin.plots.palette import INK, PAPER_EDGE, QUIET, state_look
 
 __all__ = ["draw_line"]
 
+_GAP, _WIDTH, _HEIGHT = 8.0, 105.0, 26.0  # points above a top, and the size of two lines
+
 
 def draw_line(idata: Draws, landscape: xr.Dataset, ax: Axes) -> Axes:
     """Mean of the seeds, the band of their extremes, each seed a thin line; minima and barriers."""
@@ -43,11 +45,11 @@ def draw_line(idata: Draws, landscape: xr.Dataset, ax: Axes) -> Axes:
     )
     known = [int(i) for i in np.argsort(centre) if np.isfinite(centre[i])]
     heights = np.interp(centre, x, mean)
-    tops = [
-        _annotate_barrier(idata, ax, x, curves.max(0), centre, one, other)
-        for one, other in zip(known, known[1:], strict=False)
+    found = [
+        _barrier(idata, x, curves.max(0), centre, one, other) for one, other in zip(known, known[1:], strict=False)
     ]
-    top = max([*tops, 2.0])
+    tops = [one for one in found if one is not None]
+    top = max([height for _, height, _ in tops] + [2.0])
     for i in known:
         look = state_look(i)
         ax.plot(
@@ -72,20 +74,21 @@ def draw_line(idata: Draws, landscape: xr.Dataset, ax: Axes) -> Axes:
     inside = x[mean < 1.45 * top]
     margin = 0.04 * (inside[-1] - inside[0])
     ax.set_xlim(inside[0] - margin, inside[-1] + margin)
-    ax.set_ylim(-0.14 * top, 1.45 * top)
+    ax.set_ylim(-0.14 * top, (1.45 if len(tops) < 2 else 1.6) * top)
+    _write(ax, tops)
     quiet_frame(ax)
     ax.set_xlabel(name, parse_math=False)
     ax.set_ylabel("potential (kT)")
     return ax
 
 
-def _annotate_barrier(
-    idata: Draws, ax: Axes, x: np.ndarray, upper: np.ndarray, centre: np.ndarray, one: int, other: int
-) -> float:
-    """Writes the barrier between neighbours above the band, and returns the height of its top."""
+def _barrier(
+    idata: Draws, x: np.ndarray, upper: np.ndarray, centre: np.ndarray, one: int, other: int
+) -> tuple[float, float, str] | None:
+    """Where the band is highest between neighbours, how high, and the two barriers in words."""
     between = np.flatnonzero((x >= centre[one]) & (x <= centre[other]))
     if len(between) == 0:
-        return 0.0
+        return None
     top = between[int(np.argmax(upper[between]))]
     height = barriers(idata)
     labels = state_labels(idata)
@@ -94,14 +97,25 @@ def _annotate_barrier(
         cell = height.isel(state_from=i, state_to=j)
         reach = float(cell["hdi_high"] - cell["hdi_low"]) / 2
         lines.append(f"{labels[i]}→{labels[j]} {float(cell['mean']):.1f} ± {reach:.1f} kT")
-    ax.annotate(
-        "\n".join(lines),
-        (x[top], upper[top]),
-        xytext=(0, 8),
-        textcoords="offset points",
-        ha="center",
-        va="bottom",
-        fontsize="small",
-        color=INK,
-    )
-    return float(upper[top])
+    return float(x[top]), float(upper[top]), "\n".join(lines)
+
+
+def _write(ax: Axes, tops: list[tuple[float, float, str]]) -> None:
+    """Write barriers above their tops, from left to right, and above one another where they would overlap."""
+    before = (-np.inf, 0.0)
+    for place, height, text in tops:
+        across, up = ax.transData.transform((place, height)) * 72.0 / ax.figure.dpi
+        level = up + _GAP
+        if across - before[0] < _WIDTH and abs(level - before[1]) < _HEIGHT:
+            level = before[1] + _HEIGHT
+        before = (across, level)
+        ax.annotate(
+            text,
+            (place, height),
+            xytext=(0, level - up),
+            textcoords="offset points",
+            ha="center",
+            va="bottom",
+            fontsize="small",
+            color=INK,
+        )
