@@ -46,8 +46,8 @@ def draw_backward(
     propagator = filtered.advance.propagator
     at_once = max(1, NUMBERS_AT_ONCE // filtered.law[0].numel())
     last = observations.n_times - 1
-    # Weights are the largest arrays. New ones for each product would take longer than the products; and results that are
-    # kept must not come to lie between them, where they would leave holes that no later weights fit into.
+    # Weights are the largest arrays. New ones for each product would take longer than the products; and results that
+    # are kept must not come to lie between them, where they would leave holes that no later weights fit into.
     index = torch.empty(last + 1, draws, observations.n_series, dtype=torch.long, device=filtered.law[0].device)
     log_q = torch.empty_like(index, dtype=filtered.law[0].dtype)
     z = []

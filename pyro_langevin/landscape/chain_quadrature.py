@@ -115,9 +115,9 @@ def _transition_matrix(
     end = np.searchsorted(nodes, mean + _REACH * scale)
     if int((end - begin).sum()) > _MOST_ENTRIES:
         raise LandscapeError(
-            f"chain_kinetics: the noise of a step lies between {scale.min():.2g} and {scale.max():.2g}, and a matrix that "
-            f"resolves the one and holds the other has {int((end - begin).sum()):,} entries; use a shorter step, whose "
-            "noise is more even, or continuous_kinetics"
+            f"chain_kinetics: the noise of a step lies between {scale.min():.2g} and {scale.max():.2g}, and a matrix "
+            f"that resolves the one and holds the other has {int((end - begin).sum()):,} entries; use a shorter step, "
+            "whose noise is more even, or continuous_kinetics"
         )
     rows = np.repeat(np.arange(len(nodes)), end - begin)
     columns = np.arange(len(rows)) - np.repeat(np.cumsum(end - begin) - (end - begin), end - begin)
