@@ -153,8 +153,8 @@ for name, truth in experts.items():
 
 # %% [markdown]
 # Unaided, the dust agrees with the experts on 97 of a hundred decades. It was warm for .40 of the time where
-# they say .43, and dwells are 11 and 25 % longer than theirs, with intervals that hold theirs (619 to 1316 years
-# warm, 807 to 1713 cold): it counts some 18 warm visits where they count 21, and each that it does not see joins two
+# they say .43, and dwells are 11 and 25 % longer than theirs, with intervals that hold theirs (625 to 1338 years
+# warm, 826 to 1748 cold): it counts some 18 warm visits where they count 21, and each that it does not see joins two
 # long ones into one. The isotopes, with no two states to be compared, have nothing to say here.
 #
 # ## Does the climate have inertia?
