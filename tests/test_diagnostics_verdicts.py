@@ -56,6 +56,18 @@ def test_potential_that_hops_too_seldom():
     assert " s (90 % interval" in warning
 
 
+@pytest.mark.parametrize(("truth", "factor", "told"), [(TWO, 0.4, False), (THREE, 0.4, True), (THREE, 2.5, False)])
+def test_a_state_may_be_passed_through_where_there_is_a_third_and_dwells_are_short(truth, factor, told):
+    groups = make_groups(truth)
+    for name in ("dwell_prior", "dwell_chain"):
+        groups["kinetics"][name] = groups["kinetics"][name] * factor
+    idata = as_inference_data(groups)
+    idata.attrs["drawn_from"] = "exact posterior"
+    (warning,) = [one for one in audit(idata) if one.startswith("The learned potential hops")]
+    assert "the fit is not finished" in warning
+    assert ("for want of a latent dimension" in warning) == told
+
+
 def test_a_potential_within_the_interval_of_the_paths_is_let_pass():
     groups = make_groups(Truth(TWO.rates, TWO.location, n_series=4), seed=1)
     kinetics = groups["kinetics"]

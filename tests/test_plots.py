@@ -105,6 +105,17 @@ def test_landscape_marks_the_minima_and_writes_the_barriers():
     assert ax.get_xlabel() == "y0"
 
 
+@pytest.mark.parametrize("width", [4.0, 6.0, 12.0])
+def test_barriers_of_close_wells_are_not_written_over_one_another(width):
+    line = Truth(THREE.rates, np.array([[-0.6], [0.0], [0.6]]), n_series=3)
+    figure, ax = plt.subplots(figsize=(width, 3.0), layout="constrained")
+    plot_landscape(as_inference_data(make_groups(line)), ax=ax)
+    figure.canvas.draw()
+    first, second = (text.get_window_extent() for text in ax.texts if "kT" in text.get_text())
+    assert not first.overlaps(second)
+    assert max(first.y1, second.y1) <= ax.get_window_extent().y1
+
+
 def test_seeds_of_other_gauge_fall_on_one_another():
     groups = make_groups(TWO)
     expected = drawn(plot_landscape, groups).lines[1].get_ydata()

@@ -22,7 +22,7 @@ from pyro_langevin import datasets
 from pyro_langevin.diagnostics import path_rates
 
 SMOKE = bool(os.environ.get("PYRO_LANGEVIN_SMOKE"))  # a few seconds, to see that it runs
-FIT = {"steps": 3, "seeds": 1} if SMOKE else {"seeds": 3, "workers": 2}
+FIT = {"steps": 3, "seeds": 1} if SMOKE else {"seeds": 3, "workers": 3}
 
 
 def fitted(observations: pl.Observations, dim: int) -> object:

@@ -51,9 +51,9 @@ def draw_backward(
     index = torch.empty(last + 1, draws, observations.n_series, dtype=torch.long, device=filtered.law[0].device)
     log_q = torch.empty_like(index, dtype=filtered.law[0].dtype)
     z = []
-    for number in torch.arange(draws).split(at_once):
-        some = slice(int(number[0]), int(number[-1]) + 1)
-        weight = filtered.law[-1].clamp_min(0.0).expand(len(number), -1, -1)
+    for begin in range(0, draws, at_once):
+        some = slice(begin, min(begin + at_once, draws))
+        weight = filtered.law[-1].clamp_min(0.0).expand(some.stop - begin, -1, -1)
         for k in reversed(range(last + 1)):
             if k < last:
                 weight = filtered.advance.towards(index[k + 1, some], k).mul_(filtered.law[k]).clamp_min_(0.0)

@@ -42,15 +42,9 @@ def prior_against_paths(idata: Draws) -> Iterator[str]:
                     f"(90 % interval {low:.3g} to {high:.3g})"
                 )
     if attribute(idata, "drawn_from", "guide") == "exact posterior":
-        detour = (
-            "the way from one state to another leads through a third for want of a latent dimension, "
-            if len(state_labels(idata)) > 2
-            else ""
-        )
         advice = (
-            f"Neither is biased by a guide: the fit is not finished (more --steps), {detour}or the record does not "
-            "come from one stationary law (a trend, several kinds of visits). Believe the paths' dwell times for this "
-            "record."
+            "Neither is biased by a guide: the fit is not finished (more --steps), or the record does not come from "
+            "one stationary law (a trend, several kinds of visits). Believe the paths' dwell times for this record."
         )
     elif attribute(idata, "model_fitted_by", "bound") == "evidence":
         advice = (
@@ -62,6 +56,9 @@ def prior_against_paths(idata: Draws) -> Iterator[str]:
             "Believe the paths' dwell times, not the potential's rates and barriers; a steered guide or a finer "
             "step usually mends it."
         )
-    for words, how in ((seldom, "less often"), (often, "more often")):
-        if words:
-            yield f"The learned potential hops {how} than the posterior paths: {'; '.join(words)}. {advice}"
+    if seldom:
+        yield f"The learned potential hops less often than the posterior paths: {'; '.join(seldom)}. {advice}"
+    if often:
+        if len(state_labels(idata)) > 2:
+            advice += " A state may also be the way between two others, for want of a latent dimension."
+        yield f"The learned potential hops more often than the posterior paths: {'; '.join(often)}. {advice}"
