@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -109,18 +111,23 @@ def test_a_grid_covers_a_cloud_and_its_apron_surrounds_it() -> None:
     torch.testing.assert_close(neighbours, torch.full_like(neighbours, grid.spacing))
     apron = grid.apron(1.0)
     distance = torch.cdist(apron, grid.points).amin(1)
-    assert float(distance.min()) > 1.5 * grid.spacing and float(distance.max()) < 1.0
+    assert float(distance.min()) == pytest.approx(grid.spacing) and float(distance.max()) < 1.0
+    assert len(torch.cat([apron, grid.points]).mul(1e6).round().unique(dim=0)) == len(apron) + len(grid.points)
 
 
-def test_a_well_outside_the_grid_costs_and_is_pushed_back() -> None:
+@pytest.mark.parametrize("beyond", [0.1, 0.8])
+def test_a_well_outside_the_grid_costs_and_is_pushed_back(beyond: float) -> None:
     grid, data = StateGrid.around(-2, 2, size=80, margin=0.0), some_data()
-    costs = []
-    for place in (0.5, 2.8):
+    shares, costs = [], []
+    for place in (0.5, 2.0 + beyond):
         model = model_of(wells(1, [-0.5, place], 0.3))
-        cost = EvidenceObjective.on(grid, model, data)._outside(model)
+        objective = replace(EvidenceObjective.on(grid, model, data), n_values=10**6)
+        shares.append(objective._outside(model).item())
+        cost = objective._held(model)
         (slope,) = torch.autograd.grad(cost, model.dynamics.potential.centres)
         costs.append(cost.item())
-    assert costs[0] < 0.05 and costs[1] > 5.0
+    assert shares[0] < 1e-5 and shares[1] > 0.3
+    assert costs[1] - costs[0] > 0.1  # nats per observed value, however many there are of them
     assert float(slope[1]) > 0.0  # downhill is towards the grid
 
 

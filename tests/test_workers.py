@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -94,6 +96,23 @@ def task_that_fails(bar: Any) -> dict[str, Any]:
 def test_a_worker_that_fails_is_heard(task: Callable[[Any], Any], said: str) -> None:
     with pytest.raises(pl.TrainingError, match=said):
         train_apart({3: task}, workers=2, bar=None, keep=lambda *_: None)
+
+
+def test_a_script_that_fits_where_it_is_imported_is_told_how_to_mend_it(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(
+        "from pyro_langevin.training.workers import train_apart\n"
+        "class Task:\n"
+        "    data = None\n"
+        "    def __call__(self, bar):\n"
+        "        return {}\n"
+        "task = Task()\n"
+        "task.data = bytes(1_000_000)\n"  # more than a pipe holds
+        "train_apart({0: task}, workers=2, bar=None, keep=print)\n"
+    )
+    ended = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=100, check=False)
+    assert ended.returncode == 1
+    assert 'in a script call fit under `if __name__ == "__main__":`' in ended.stderr.strip().splitlines()[-1]
 
 
 def test_fits_made_apart_are_joined() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -50,15 +51,15 @@ class StateGrid:
         return 0.5 * (self.points[self.first] + self.points[self.second])
 
     def apron(self, width: float) -> Tensor:
-        """Centres of cells of double width around the grid, up to ``width`` beyond it, ``(m, dim)``."""
-        points = self.points.numpy()
+        """Centres of the cells around the grid, up to ``width`` beyond it, ``(m, dim)``."""
+        points, more = self.points.numpy(), math.ceil(width / self.spacing)
         axes = [
-            np.arange(low - width, high + width, 2.0 * self.spacing)
+            low + self.spacing * np.arange(-more, round((high - low) / self.spacing) + more + 1)
             for low, high in zip(points.min(0), points.max(0), strict=True)
         ]
         mesh = np.stack(np.meshgrid(*axes, indexing="ij"), -1).reshape(-1, self.dim)
         distance, _ = cKDTree(points).query(mesh)
-        return torch.from_numpy(mesh[(distance > 1.5 * self.spacing) & (distance < width)])
+        return torch.from_numpy(mesh[(distance > 0.5 * self.spacing) & (distance < width)])
 
     @classmethod
     def around(cls, low: float, high: float, *, size: int = 200, margin: float = 0.4) -> StateGrid:

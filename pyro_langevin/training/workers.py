@@ -21,9 +21,13 @@ State = dict[str, Any]
 _FIX = "define their classes and functions at the top level of a module that can be imported, or use workers=1"
 
 
+_READY = "ready"
+
+
 class _Worker(NamedTuple):
     seed: int
     process: BaseProcess
+    task: bytes
 
 
 def train_apart(
@@ -71,19 +75,24 @@ def _pickled(task: Callable[[Any], State]) -> bytes:
 
 def _started(seed: int, task: bytes) -> tuple[Connection, _Worker]:
     context = get_context("spawn")  # a fork would copy threads' locks and CUDA's state
-    ear, mouth = context.Pipe(duplex=False)
-    process = context.Process(target=_work, args=(task, mouth, torch.get_default_dtype()), daemon=True)
+    ear, mouth = context.Pipe()
+    # The task is not among the arguments: a large one would be written while the worker starts, and where that fails
+    # (a script that is imported anew and begins to fit) no one would ever read it.
+    process = context.Process(target=_work, args=(mouth, torch.get_default_dtype()), daemon=True)
     process.start()
     mouth.close()  # the worker's copy is then the only one: its end is heard
-    return ear, _Worker(seed, process)
+    return ear, _Worker(seed, process, task)
 
 
 def _listen(ear: Connection, running: dict[Connection, _Worker], bar: Any, keep: Callable[[int, State], None]) -> None:
     """Take in one message of a worker."""
-    seed, process = running[ear]
+    seed, process, task = running[ear]
     try:
         said = pickle.loads(ear.recv_bytes())
-    except EOFError:
+        if said == _READY:
+            ear.send_bytes(task)
+            return
+    except (EOFError, ConnectionError):
         process.join()
         raise TrainingError(
             f"fit: the process that trained seed {seed} ended without a result (exit code {process.exitcode}); if "
@@ -96,21 +105,22 @@ def _listen(ear: Connection, running: dict[Connection, _Worker], bar: Any, keep:
         return
     state, warned = said
     for message, category in warned:
-        warnings.warn(message, category, stacklevel=4)
+        warnings.warn(message, category, stacklevel=5)  # the caller of fit
     process.join()
     ear.close()
     del running[ear]
     keep(seed, state)
 
 
-def _work(task: bytes, mouth: Connection, dtype: torch.dtype) -> None:
+def _work(mouth: Connection, dtype: torch.dtype) -> None:
     """What a worker does."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the one that started this one decides
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
     torch.set_default_dtype(dtype)
     try:
         with warnings.catch_warnings(record=True) as warned:
-            state = _unpickled(task)(_Bar(mouth))
+            mouth.send_bytes(pickle.dumps(_READY))
+            state = _unpickled(mouth.recv_bytes())(_Bar(mouth))
         said: Any = state, [(str(one.message), one.category) for one in warned]
     except Exception as problem:
         said = problem
