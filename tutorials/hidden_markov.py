@@ -23,7 +23,7 @@ from pyro_langevin import datasets
 
 SMOKE = bool(os.environ.get("PYRO_LANGEVIN_SMOKE"))  # a few seconds, to see that it runs
 N_SERIES, N_TIMES = (3, 40) if SMOKE else (48, 200)
-FIT = {"steps": 3, "seeds": 1} if SMOKE else {"seeds": 3, "steps": 400, "learning_rate": 0.02, "workers": 3}
+FIT = {"steps": 3, "seeds": 1} if SMOKE else {"seeds": 3, "steps": 360, "learning_rate": 0.02, "workers": 3}
 STAY = 0.95
 
 # %% [markdown]
@@ -85,7 +85,7 @@ best = {name: smoothed for name, (smoothed, _) in exact.items()}
 #
 # Two states need one latent dimension, three that are all connected need two, and a cycle of four fits into a plane as
 # well. The emission turns the latent position into log probabilities of the categories, which takes many steps where a
-# category is hardly ever mistaken. To be there within five minutes, two thirds of the default's steps are taken at
+# category is hardly ever mistaken. To be there within five minutes, three fifths of the default's steps are taken at
 # twice its rate; everything else is default.
 
 # %%

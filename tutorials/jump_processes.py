@@ -213,7 +213,7 @@ for warning in pl.audit(motor):
 #
 # *The protein.* The fit finds the law of the chain that was run (.72 to .75 folded), not Boltzmann's (.996), as it
 # must: no method can see behind the step of the simulation that made its data. Relaxation and passage times come out
-# long, by 12 to 26 % by the potential and by 21 to 31 % by the paths. Some 45 passages each way leave 15 %, so that
+# long, by 9 to 24 % by the potential and by 21 to 32 % by the paths. Some 45 passages each way leave 15 %, so that
 # the paths' figures are off by more than one expects of chance. The audit has noticed that such a chain, read
 # backwards, is another.
 #
