@@ -42,6 +42,19 @@ def test_paths_and_saddles_of_the_best_seed():
         assert f"{heights[i, j]:.1f} kT" in texts(ax)
 
 
+def test_heights_of_passes_stand_away_from_the_middle_of_the_states():
+    groups = groups_of(THREE)
+    ax = rendered(plot_landscape, groups)
+    middle = ax.transData.transform(groups["states"]["minimum"].values[0].mean(0))
+    heights = [text for text in ax.texts if "kT" in text.get_text()]
+    assert len(heights) == 3
+    for text in heights:
+        outwards = ax.transData.transform(text.xy) - middle
+        box = text.get_window_extent()
+        written = np.array([box.x0 + box.x1, box.y0 + box.y1]) / 2 - ax.transData.transform(text.xy)
+        assert outwards @ written > 0
+
+
 def test_states_that_are_not_adjacent_have_no_path():
     groups = groups_of(THREE)
     states = groups["states"]

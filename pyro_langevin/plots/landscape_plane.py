@@ -14,6 +14,8 @@ from pyro_langevin.plots.plane import Plane, plane_of
 __all__ = ["draw_plane", "highest_level"]
 
 _WAY = ("path", "saddle")
+_ALONG, _UP = {-1.0: "right", 0.0: "center", 1.0: "left"}, {-1.0: "top", 0.0: "center", 1.0: "bottom"}
+_MIDDLE = 0.1  # of the states' extent: a saddle so near to their middle has no side
 
 
 def draw_plane(idata: Draws, landscape: xr.Dataset, ax: Axes) -> Axes:
@@ -70,6 +72,7 @@ def _paths(idata: Draws, ax: Axes, plane: Plane) -> None:
         return
     path = plane.project(states["path"].transpose("state_from", "state_to", "image", "latent_dim").values)
     saddle = plane.project(states["saddle"].transpose("state_from", "state_to", "latent_dim").values)
+    known = plane.minimum[np.isfinite(plane.minimum).all(-1)]
     height = _heights(states)
     # Path and saddle of a pair are the same both ways round: one of the two is drawn.
     for i in range(len(path)):
@@ -85,8 +88,17 @@ def _paths(idata: Draws, ax: Axes, plane: Plane) -> None:
                 *saddle[one, other], marker="X", color=INK, markersize=8, markeredgecolor=PAPER_EDGE, zorder=5
             )
             if np.isfinite(height[one, other]):
+                right, up = _outwards(saddle[one, other], known)
                 ax.annotate(
-                    f"{height[one, other]:.1f} kT", saddle[one, other], xytext=(0, 8), textcoords="offset points",
-                    ha="center", va="bottom", fontsize="small", color=INK, path_effects=halo(), zorder=6,
-                    annotation_clip=True,
+                    f"{height[one, other]:.1f} kT", saddle[one, other], xytext=(9 * right, 9 * up),
+                    textcoords="offset points", ha=_ALONG[np.sign(right)], va=_UP[np.sign(up)], fontsize="small",
+                    color=INK, path_effects=halo(), zorder=6, annotation_clip=True,
                 )
+
+
+def _outwards(point: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """On which side of a point to write, right or left and above or below: away from the middle of the states."""
+    away = (point - known.mean(0)) / np.ptp(known, axis=0).max()
+    if np.linalg.norm(away) < _MIDDLE:
+        return np.array([0.0, 1.0])
+    return np.asarray(np.where(abs(away) < 0.4 * abs(away).max(), 0.0, np.sign(away)))
