@@ -1,7 +1,7 @@
 """Are the kinetics right? Fits of systems with known answers and of real records, several seeds, beside the truth.
 
     python benchmarks/fidelity.py double_well_fine double_well_coarse three_states three_states_uneven \
-        underdamped_double_well kinsoft ice_core
+        three_states_underdamped underdamped_double_well kinsoft ice_core
 
 Real records are read from the folder that PYRO_LANGEVIN_DATA names. Every row is one figure; every column one seed.
 A row is "ok" if all seeds are within what is allowed. Times are those of this machine with OMP_NUM_THREADS threads.
@@ -143,10 +143,16 @@ def double_well(gap: float, seed: int) -> list[Figure]:
     return with_truth(two_state_figures(idata, seconds), truth | {"occupancy A, paths": (share, 0.02)})
 
 
-def three_states(weights: tuple[float, float, float] | None, seed: int) -> list[Figure]:
+def three_states(
+    weights: tuple[float, float, float] | None,
+    seed: int,
+    *,
+    n_series: int = 1024,
+    dynamics: type[pl.Overdamped | pl.Underdamped] = pl.Overdamped,
+) -> list[Figure]:
     """Three states in 15 channels; a new data set for every seed."""
-    data = datasets.three_states(weights=weights, seed=seed)
-    idata, seconds = fitted(data.observations, seed, latent_dim=2, draws=3)
+    data = datasets.three_states(n_series, weights=weights, seed=seed)
+    idata, seconds = fitted(data.observations, seed, dynamics=dynamics, latent_dim=2, draws=3)
     count = int(idata["states"]["n_states"][0])
     figures = [
         Figure("states", float(count), 3, 0, relative=False),
@@ -213,6 +219,7 @@ SYSTEMS: dict[str, Callable[[int], list[Figure]]] = {
     "double_well_coarse": lambda seed: double_well(0.5, seed),
     "three_states": lambda seed: three_states(None, seed),
     "three_states_uneven": lambda seed: three_states((0.5, 0.4, 0.1), seed),
+    "three_states_underdamped": lambda seed: three_states(None, seed, n_series=96, dynamics=pl.Underdamped),
     "underdamped_double_well": underdamped_double_well,
     "kinsoft": kinsoft,
     "ice_core": ice_core,
