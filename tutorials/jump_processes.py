@@ -12,6 +12,7 @@
 
 # %%
 import os
+import warnings
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -177,7 +178,11 @@ for warning in pl.audit(distance):
 # %%
 size = (3, 50) if SMOKE else (24, 500)
 ratchet = datasets.flashing_ratchet(*size, height=1.0, flip=1.0, gap=0.05, noise=0.2, seed=1)
-motor = fitted(ratchet.observations, dim=2)
+with warnings.catch_warnings(record=True) as said:
+    motor = fitted(ratchet.observations, dim=2)
+for one in said:
+    if one.category is RuntimeWarning:
+        print(one.message)
 
 # %%
 figure, (left, right) = plt.subplots(1, 2, figsize=(9.5, 3.4), layout="constrained")

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import re
 import tempfile
 import time
 from pathlib import Path
@@ -19,8 +18,6 @@ import nbformat
 from nbclient import NotebookClient
 
 HERE = Path(__file__).parent
-#: A warning begins with the place of the program on this machine, and ends with the line of code.
-PLACE_OF_A_WARNING = re.compile(r"^\S+:\d+: (\w+: .*)\n(?: +.*\n)?", re.MULTILINE)
 
 
 def render(tutorial: Path, *, again: bool) -> float:
@@ -33,9 +30,6 @@ def render(tutorial: Path, *, again: bool) -> float:
         run(notebook)
     for number, cell in enumerate(notebook.cells):
         cell["id"] = f"cell-{number}"  # the same at every rendering, so that only changes show
-        for output in cell.get("outputs", []):
-            if output.output_type == "stream" and output.name == "stderr":
-                output.text = PLACE_OF_A_WARNING.sub(r"\1\n", output.text)
     notebook.metadata.pop("jupytext", None)
     notebook.metadata.get("language_info", {}).pop("version", None)
     nbformat.write(notebook, target)
