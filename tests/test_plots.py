@@ -105,9 +105,10 @@ def test_landscape_marks_the_minima_and_writes_the_barriers():
     assert ax.get_xlabel() == "y0"
 
 
-@pytest.mark.parametrize("width", [4.0, 6.0, 12.0])
+@pytest.mark.parametrize("width", [2.5, 4.0, 12.0])
 def test_barriers_of_close_wells_are_not_written_over_one_another(width):
-    line = Truth(THREE.rates, np.array([[-0.6], [0.0], [0.6]]), n_series=3)
+    equal = 0.1 * (1.0 - np.eye(3))  # barriers of one height, whose labels would stand side by side
+    line = Truth(equal, np.array([[-0.6], [0.0], [0.6]]), n_series=3)
     figure, ax = plt.subplots(figsize=(width, 3.0), layout="constrained")
     plot_landscape(as_inference_data(make_groups(line)), ax=ax)
     figure.canvas.draw()

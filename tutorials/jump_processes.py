@@ -213,8 +213,8 @@ for warning in pl.audit(motor):
 # ## What it comes to
 #
 # *The ion channel.* All four rates are within 22 % of the truth and each within about one standard error, one over
-# the root of the jumps that were seen (13 to 20 %). The passage from 2 to 0, which needs two of the rarest, is 28 %
-# long. The three seeds agree to 1 %: what is left open is the record's. The audit blames the inner step alone.
+# the root of the jumps that were seen (13 to 20 %). The passage from 2 to 0, which needs two of the rarest, is 26
+# to 29 % long. The three seeds agree to 2 %: what is left open is the record's. The audit blames the inner step alone.
 #
 # *The protein.* The fit finds the law of the chain that was run (.72 to .75 folded), not Boltzmann's (.996), as it
 # must: no method can see behind the step of the simulation that made its data. Relaxation and passage times come out

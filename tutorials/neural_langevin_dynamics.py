@@ -370,6 +370,6 @@ for kind in WEIGHTS:
 # * There is no true barrier: between jumps nothing diffuses. Occupancies and times have a truth here, heights do not.
 # * Underdamped dynamics are left out of the tables. Two positions with their momenta have no exact evidence on a grid,
 #   and nothing there sets how often the model hops. On the bound, four and a half minutes a fit, two seeds had three
-#   states, 99.95 % of the frames and dwells of 32 to 38 frames on the paths right, but dwells of the potential of 200
-#   to 1200 frames where 33 are true; the audit says so ([how right are the figures?](../fidelity.md)). These data show
-#   no inertia that could tell the two apart.
+#   states, 99.95 % of the frames right and dwells of 32 to 38 frames on the paths, but dwells of the potential of 200
+#   to 1200 frames where 33 are true ([how right are the figures?](../fidelity.md)). These data show no inertia that
+#   could tell the two apart.

@@ -177,7 +177,6 @@ class EvidenceObjective:
         excess = [(weight * ratio.clamp_min(1.0).log().square()).sum() for ratio in (narrow, fast)]
         return ripples, excess[0], excess[1]
 
-
     def _outside(self, model: LangevinModel) -> Tensor:
         """Boltzmann weight around the grid, where no evidence acts on it, relative to that on the grid."""
         dynamics = model.dynamics.read()

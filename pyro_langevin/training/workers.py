@@ -19,9 +19,7 @@ from pyro_langevin.training.errors import TrainingError
 State = dict[str, Any]
 
 _FIX = "define their classes and functions at the top level of a module that can be imported, or use workers=1"
-
-
-_READY = "ready"
+_READY = "ready"  # says a worker that can take its task
 
 
 class _Worker(NamedTuple):
